@@ -1,0 +1,90 @@
+#include "base/durable_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "base/error.h"
+
+namespace cfm {
+namespace {
+
+[[noreturn]] void fail(const std::string& doing, const std::filesystem::path& path) {
+  throw Error("cannot " + doing + " " + path.string() + ": " + std::strerror(errno), ExitCode::kRetry);
+}
+
+void fsync_path(const std::filesystem::path& path, int flags) {
+  const int descriptor = ::open(path.c_str(), flags);
+  if (descriptor < 0) fail("open", path);
+  const bool ok = ::fsync(descriptor) == 0;
+  ::close(descriptor);
+  if (!ok) fail("fsync", path);
+}
+
+}  // namespace
+
+DurableFile::DurableFile(std::filesystem::path path) : path_(std::move(path)) {
+  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) fail("create", path_);
+}
+
+DurableFile::~DurableFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void DurableFile::append(const void* bytes, size_t size) {
+  const char* at = static_cast<const char*>(bytes);
+  while (size > 0) {
+    const ssize_t written = ::write(descriptor_, at, size);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail("write", path_);
+    at += written;
+    size -= static_cast<size_t>(written);
+  }
+}
+
+void DurableFile::close() {
+  if (::fsync(descriptor_) != 0) fail("fsync", path_);
+  const int descriptor = std::exchange(descriptor_, -1);
+  if (::close(descriptor) != 0) fail("close", path_);
+}
+
+void write_durably(const std::filesystem::path& path, std::string_view bytes) {
+  const std::filesystem::path temporary = path.string() + ".tmp";
+  try {
+    DurableFile file(temporary);
+    file.append(bytes.data(), bytes.size());
+    file.close();
+    rename_durably(temporary, path);
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+}
+
+void fsync_file(const std::filesystem::path& path) { fsync_path(path, O_RDONLY | O_CLOEXEC); }
+
+void fsync_directory(const std::filesystem::path& directory) {
+  fsync_path(directory.empty() ? "." : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) fail("rename " + from.string() + " to", to);
+  fsync_directory(to.parent_path());
+}
+
+std::string read_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream bytes;
+  bytes << in.rdbuf();
+  check(in.good() && !std::filesystem::is_directory(path),
+        "cannot read " + path.string() + ": " + std::strerror(errno));
+  return bytes.str();
+}
+
+}  // namespace cfm

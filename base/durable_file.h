@@ -1,0 +1,41 @@
+#pragma once
+// Files that are either whole on the disk or not there. Every failure is an Error(kRetry) naming the path and errno's
+// text: a full disk may have room later.
+
+#include <filesystem>
+#include <string_view>
+
+namespace cfm {
+
+// An open file to which bytes are appended. close() fsyncs and reports; the destructor only releases the descriptor.
+class DurableFile {
+ public:
+  // Creates `path`, or truncates it.
+  explicit DurableFile(std::filesystem::path path);
+  ~DurableFile();
+  DurableFile(const DurableFile&) = delete;
+  DurableFile& operator=(const DurableFile&) = delete;
+  void append(const void* bytes, size_t size);
+  void close();
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+};
+
+// Writes `path` by way of `path`.tmp, fsync and rename: a reader sees the old file or the new one.
+void write_durably(const std::filesystem::path& path, std::string_view bytes);
+
+// Makes the bytes of a closed file durable, whoever wrote them (a library that opens files itself).
+void fsync_file(const std::filesystem::path& path);
+
+// Makes entries of `directory` (a creation, a rename) durable.
+void fsync_directory(const std::filesystem::path& directory);
+
+// Renames and makes the rename durable: the commit of whatever `from` holds. `to` must not exist if it is a directory.
+void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
+
+// The whole file; Error(kWontWork) if it cannot be read.
+std::string read_file(const std::filesystem::path& path);
+
+}  // namespace cfm

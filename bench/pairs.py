@@ -1,0 +1,129 @@
+"""Pairs of measurements, in turn, and the ratio they give."""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none"] + (["--allow-run-as-root"] if os.getuid() == 0 else [])
+
+
+def interval(ratios):
+    """Median and its 95 % interval by order statistics (distribution-free)."""
+    ordered = sorted(ratios)
+    n = len(ordered)
+    # Smallest k with P(Binomial(n, 1/2) < k) > 0.025: the k-th smallest and the k-th largest bracket the median.
+    total, k = 0.0, 0
+    probability = 0.5**n
+    for i in range(n):
+        total += probability
+        if total > 0.025:
+            break
+        k = i + 1
+        probability *= (n - i) / (i + 1)
+    return statistics.median(ordered), ordered[max(k - 1, 0)], ordered[min(n - k, n - 1)]
+
+
+def result(name, ours, peer, unit, more_is_better=True):
+    """Prints the RESULT line of paired measurements."""
+    ratios = [a / b if more_is_better else b / a for a, b in zip(ours, peer)]
+    ratio, low, high = interval(ratios)
+    print(
+        f"RESULT name={name} ours={statistics.median(ours):.4g} peer={statistics.median(peer):.4g} unit={unit} "
+        f"ratio={ratio:.3f} low={low:.3f} high={high:.3f}",
+        flush=True,
+    )
+
+
+def lines_of(path):
+    """Complete JSON lines of a file that may not be there yet."""
+    try:
+        with open(path) as file:
+            return [json.loads(line) for line in file if line.endswith("\n")]
+    except FileNotFoundError:
+        return []
+
+
+def descendants(root):
+    """Process ids below `root`."""
+    children = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat") as file:
+                    parent = int(file.read().rsplit(")", 1)[1].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            children.setdefault(parent, []).append(int(entry))
+    found, wanted = [], [root]
+    while wanted:
+        below = children.get(wanted.pop(), [])
+        found += below
+        wanted += below
+    return found
+
+
+class Paused:
+    """A program that writes a line a step to `events` and runs only while asked to (SIGSTOP, SIGCONT)."""
+
+    def __init__(self, command, events, env=None):
+        self.events = events
+        self.log = open(events + ".log", "w")
+        self.process = subprocess.Popen(
+            command, stdout=self.log, stderr=self.log, env={**os.environ, **(env or {})}, start_new_session=True
+        )
+
+    def steps(self):
+        return [line for line in lines_of(self.events) if line["event"] == "step"]
+
+    def wait_for(self, count):
+        while len(self.steps()) < count:
+            if self.process.poll() is not None:
+                sys.exit(f"bench: {self.process.args} ended with {self.process.returncode}: see {self.log.name}")
+            time.sleep(0.02)
+
+    def signal(self, number):
+        """To the program and everything it started."""
+        for process in [self.process.pid, *descendants(self.process.pid)]:
+            try:
+                os.kill(process, number)
+            except ProcessLookupError:
+                pass
+
+    def pause(self):
+        self.signal(signal.SIGSTOP)
+
+    def run(self, steps):
+        """Lets it make `steps` whole steps after the one it was stopped in; their lines."""
+        before = len(self.steps())
+        self.signal(signal.SIGCONT)
+        self.wait_for(before + 1 + steps)
+        self.pause()
+        return self.steps()[before + 1 : before + 1 + steps]
+
+    def end(self):
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+        self.log.close()
+
+
+def pack(folder, images, size, channels=3, classes=0, seed=0):
+    """Shards of random images made by cfm_pack; their folder."""
+    generator = np.random.default_rng(seed)
+    source = os.path.join(folder, "source.npz")
+    np.savez(
+        source,
+        arr_0=generator.integers(0, 256, (images, size, size, channels), dtype=np.uint8),
+        arr_1=generator.integers(0, max(classes, 1), images),
+    )
+    subprocess.run(
+        ["cfm_pack", f"--source={source}", f"--out={folder}/data", "--split=train", "--shards=2"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return os.path.join(folder, "data", "train")

@@ -1,0 +1,47 @@
+#pragma once
+// A weights file alone suffices to sample and evaluate: its metadata holds the network and the meaning of its output.
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "checkpoint/safetensors.h"
+#include "models/unet.h"
+
+namespace cfm::checkpoint {
+
+// Everything a weights file says beside its tensors. docs/formats.md has the keys.
+struct WeightsInfo {
+  models::UNetConfig model;
+  std::string path = "ot", objective = "fm";
+  double sigma_min = 1e-5;
+  double t_end = 1;
+  double ema_decay = 0;  // 0: the raw weights
+  int64_t step = 0;
+  std::string dataset_fingerprint;
+};
+
+Metadata to_metadata(const WeightsInfo& info);
+// Error names `where`, the key, what was found and what was expected.
+WeightsInfo weights_info(const Metadata& metadata, const std::string& where);
+
+// "raw", or "ema_0.9999": as --weights names them.
+std::string weights_name(const WeightsInfo& info);
+
+struct Weights {
+  WeightsInfo info;
+  std::shared_ptr<models::UNet> net;
+  std::filesystem::path file;
+  std::string hash;  // XXH3-128 of the file
+};
+
+// --weights_file=F. The network is on the CPU, in evaluation mode, its parameters without gradients.
+Weights load_weights_file(const std::filesystem::path& file);
+
+inline constexpr int64_t kNewestStep = -1;
+
+// --run_dir=R [--step=N] --weights=raw|ema_<decay>|"" (the longest EMA): of the newest committed checkpoint unless a
+// step is named. Error lists what there is. The chosen file's hashes are verified.
+Weights load_run_weights(const std::filesystem::path& run_dir, int64_t step, const std::string& weights);
+
+}  // namespace cfm::checkpoint

@@ -1,0 +1,57 @@
+#include "evaluator/flags.h"
+
+#include <gflags/gflags.h>
+
+DEFINE_string(run_dir, "", "weights: the run whose checkpoint to take");
+DEFINE_int64(step, -1, "weights: of which checkpoint of --run_dir; -1: the newest");
+DEFINE_string(weights, "", "weights: raw, or ema_<decay>; empty: the longest EMA that the checkpoint holds");
+DEFINE_string(weights_file, "", "weights: a weights file in place of --run_dir");
+DEFINE_int64(count, 64, "samples: how many images");
+DEFINE_uint64(seed, 0, "samples: of the noise; sample i is the same whatever --count and the number of ranks");
+DEFINE_string(
+    labels, "",
+    "samples: all (classes in turn), none (the null class), one class, or a list 0,3,7 taken in turn; empty: all "
+    "if the network has classes");
+DEFINE_string(out, "samples.png",
+              "output: FILE.png, a grid; or FILE.npz, arr_0 uint8 NHWC and arr_1 labels, as ADM's evaluator reads it");
+DEFINE_int64(columns, 0, "output: of the grid; 0: as square as can be");
+DEFINE_string(beside, "", "output: shards whose first images are drawn as a second grid, to the right");
+DEFINE_int64(zoom, 1, "output: each pixel of the grid so many times");
+DEFINE_string(solver, "midpoint", "solver: euler, midpoint, heun2 or rk4 (1, 2, 2 and 4 network evaluations a step)");
+DEFINE_int32(steps, 50, "solver: steps; midpoint with 50 takes 100 network evaluations an image");
+DEFINE_string(grid, "uniform", "solver: times of the steps: uniform, or warped t = 1 - (1 - i/n)^2");
+DEFINE_int64(net_batch, 64, "machine: samples a network call, always; another number may change an image's last bits");
+DEFINE_string(device, "auto", "machine: auto, cpu or cuda");
+DEFINE_int32(threads, 0, "machine: threads a rank; 0: OMP_NUM_THREADS, or the rank's share of the cores");
+
+namespace cfm::evaluator {
+
+ProgramHelp sample_help() {
+  return {"cfm_sample",
+          "images from a checkpoint or a weights file. Under mpirun the ranks share the work and give the same images.",
+          "cfm_sample --run_dir=runs/digits --count=64 --out=samples.png",
+          __FILE__,
+          {"weights", "samples", "output", "solver", "machine"}};
+}
+
+SampleJob sample_job_from_flags() {
+  SampleJob job;
+  job.run_dir = FLAGS_run_dir;
+  job.weights_file = FLAGS_weights_file;
+  job.step = FLAGS_step;
+  job.weights = FLAGS_weights;
+  job.count = FLAGS_count;
+  job.out = FLAGS_out;
+  job.layout = {FLAGS_columns, FLAGS_zoom, FLAGS_beside};
+  job.labels = FLAGS_labels;
+  job.sampling.ode.solver = FLAGS_solver;
+  job.sampling.ode.steps = FLAGS_steps;
+  job.sampling.ode.grid = FLAGS_grid;
+  job.sampling.net_batch = FLAGS_net_batch;
+  job.sampling.seed = FLAGS_seed;
+  job.device = FLAGS_device;
+  job.threads = FLAGS_threads;
+  return job;
+}
+
+}  // namespace cfm::evaluator

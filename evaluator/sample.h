@@ -1,0 +1,32 @@
+#pragma once
+// cfm_sample: images from a checkpoint or a bare weights file.
+
+#include <filesystem>
+#include <string>
+
+#include "base/error.h"
+#include "checkpoint/weights.h"
+#include "evaluator/sample_file.h"
+#include "flow/sampler.h"
+#include "parallel/mpi_session.h"
+
+namespace cfm::evaluator {
+
+struct SampleJob {
+  std::filesystem::path run_dir, weights_file;  // one of the two
+  int64_t step = checkpoint::kNewestStep;
+  std::string weights;  // raw, ema_<decay>; empty: the longest EMA
+  int64_t count = 64;
+  std::filesystem::path out;
+  GridLayout layout;
+  std::string labels;           // evaluator/labels.h
+  flow::SampleConfig sampling;  // t_end comes from the weights
+  std::string device = "auto";
+  int threads = 0;  // a rank; 0: its share of the cores
+  Problems validate() const;
+};
+
+// Draws job.count images and writes them on rank 0. The images do not depend on the number of ranks. Collective.
+void sample(const SampleJob& job, const parallel::MpiSession& session);
+
+}  // namespace cfm::evaluator

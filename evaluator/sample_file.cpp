@@ -1,0 +1,118 @@
+#include "evaluator/sample_file.h"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "base/durable_file.h"
+#include "base/error.h"
+#include "base/shape.h"
+#include "data/dataset.h"
+#include "data/image_file.h"
+#include "data/npz.h"
+
+namespace cfm::evaluator {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kMargin = 2;  // source pixels around each tile
+constexpr uint8_t kBackground = 32;
+
+data::Image grid_of(const std::vector<data::Image>& tiles, const GridLayout& layout) {
+  const auto count = static_cast<int64_t>(tiles.size());
+  const auto square = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(count))));
+  const int64_t columns = std::min(count, layout.columns > 0 ? layout.columns : square);
+  return data::image_grid(tiles, columns, kMargin * layout.zoom, kBackground, layout.zoom);
+}
+
+std::vector<data::Image> tiles_of(const at::Tensor& images) {
+  const data::ImageShape shape{images.size(1), images.size(2), images.size(3)};
+  std::vector<data::Image> tiles;
+  for (int64_t i = 0; i < images.size(0); ++i) {
+    const uint8_t* const pixels = images.const_data_ptr<uint8_t>() + i * shape.bytes();
+    tiles.push_back({shape, {pixels, pixels + shape.bytes()}});
+  }
+  return tiles;
+}
+
+// The first `count` images of a data set of the samples' shape.
+std::vector<data::Image> real_tiles(const std::string& path, int64_t count, data::ImageShape shape) {
+  const data::Dataset dataset = data::Dataset::open(path);
+  check(dataset.image_shape() == shape, "--beside=" + path + ": its images are not of the samples' shape");
+  std::vector<data::Image> tiles;
+  for (int64_t i = 0; i < count; ++i) {
+    tiles.push_back({shape, std::vector<uint8_t>(static_cast<size_t>(shape.bytes()))});
+    dataset.read(i, tiles.back().pixels);
+  }
+  return tiles;
+}
+
+void write_grid(const fs::path& file, const at::Tensor& images, const GridLayout& layout) {
+  const std::vector<data::Image> tiles = tiles_of(images);
+  const data::Image samples = grid_of(tiles, layout);
+  if (layout.beside.empty()) {
+    data::write_png(file, samples);
+    return;
+  }
+  const data::Image real = grid_of(real_tiles(layout.beside, images.size(0), tiles.front().shape), layout);
+  data::write_png(file, data::image_grid({samples, real}, 2, 4 * kMargin * layout.zoom, /*background=*/128));
+}
+
+template <typename T>
+std::vector<uint8_t> bytes_of(const T* values, size_t count) {
+  std::vector<uint8_t> bytes(count * sizeof(T));
+  if (count > 0) std::memcpy(bytes.data(), values, bytes.size());
+  return bytes;
+}
+
+void write_arrays(const fs::path& file, const at::Tensor& images, const std::vector<int64_t>& labels) {
+  const at::Tensor nhwc = images.permute({0, 2, 3, 1}).contiguous();
+  std::map<std::string, data::NumpyArray> arrays;
+  arrays["arr_0"] = {"|u1", nhwc.sizes().vec(),
+                     bytes_of(nhwc.const_data_ptr<uint8_t>(), static_cast<size_t>(nhwc.numel()))};
+  if (!labels.empty()) {
+    arrays["arr_1"] = {"<i8", {static_cast<int64_t>(labels.size())}, bytes_of(labels.data(), labels.size())};
+  }
+  data::write_npz(file, arrays);
+}
+
+}  // namespace
+
+void check_writable(const fs::path& file) {
+  const std::string flag = "--out=" + file.string();
+  check(file.extension() == ".png" || file.extension() == ".npz",
+        flag + ": expected a name that ends in .png (a grid) or .npz");
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : ".";
+  std::error_code error;
+  check(fs::is_directory(folder, error), flag + ": there is no folder " + folder.string());
+  check(!fs::is_directory(file, error), flag + " is a folder: give a file's name");
+  const fs::path probe = folder / (".cfm_sample_probe_" + std::to_string(::getpid()));
+  try {
+    DurableFile(probe).append("x", 1);
+  } catch (const Error& e) {
+    fs::remove(probe, error);
+    throw Error(flag + ": the folder cannot be written to: " + e.what());
+  }
+  fs::remove(probe, error);
+}
+
+void check_beside(const GridLayout& layout, int64_t count) {
+  if (layout.beside.empty()) return;
+  const int64_t there = data::Dataset::open(layout.beside).size();
+  check(there >= count, "--beside=" + layout.beside + " has " + std::to_string(there) +
+                            " images, fewer than --count=" + std::to_string(count));
+}
+
+void write_samples(const fs::path& file, const at::Tensor& images, const std::vector<int64_t>& labels,
+                   const GridLayout& layout) {
+  check_shape(images, {-1, -1, -1, -1}, "images");
+  if (file.extension() == ".png") {
+    write_grid(file, images, layout);
+  } else {
+    write_arrays(file, images, labels);
+  }
+}
+
+}  // namespace cfm::evaluator

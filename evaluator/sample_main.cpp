@@ -1,0 +1,19 @@
+// cfm_sample: images from a checkpoint.
+
+#include <cstdio>
+
+#include "evaluator/flags.h"
+#include "evaluator/sample.h"
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  return cfm::parallel::run_mpi_main(argc, argv, [&](cfm::parallel::MpiSession& session) {
+    const cfm::ProgramHelp help = cfm::evaluator::sample_help();
+    if (cfm::parse_command_line(help, arguments)) {
+      if (session.rank() == 0) std::fputs(cfm::help_text(help).c_str(), stdout);
+      return cfm::ExitCode::kDone;
+    }
+    cfm::evaluator::sample(cfm::evaluator::sample_job_from_flags(), session);
+    return cfm::ExitCode::kDone;
+  });
+}

@@ -1,0 +1,35 @@
+#pragma once
+// Noise to images with any velocity, at one batch shape: the network always runs at net_batch samples, a short batch is
+// padded, so a sample's bits do not depend on its place, its neighbours or the number of ranks.
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+
+#include "flow/ode.h"
+#include "flow/velocity.h"
+
+namespace cfm::flow {
+
+struct SampleConfig {
+  OdeConfig ode;
+  int64_t net_batch = 64;
+  uint64_t seed = 0;
+  Problems validate() const;
+};
+
+// v for the samples first .. first + net_batch - 1: binds labels (samples past the end are padding, with any label).
+using VelocityForSamples = std::function<Velocity(int64_t first, int64_t net_batch)>;
+
+// Samples `first` .. `first + count - 1` from noise keyed by (seed, kSampleNoise, sample): uint8 [count,C,H,W] on the
+// CPU. Batches start at multiples of net_batch, whatever `first` is. `device`: where v wants its input.
+at::Tensor sample_images(const VelocityForSamples& velocity, const SampleConfig& config, int64_t first, int64_t count,
+                         at::IntArrayRef image_shape, c10::Device device);
+
+// Rank's share [first, last) of `count` samples in whole batches of net_batch, dealt as evenly as can be.
+struct SampleRange {
+  int64_t first, last;
+};
+SampleRange samples_of_rank(int64_t count, int64_t net_batch, int rank, int size);
+
+}  // namespace cfm::flow

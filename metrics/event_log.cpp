@@ -1,0 +1,104 @@
+#include "metrics/event_log.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace cfm::metrics {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct WhatIsThere {
+  int64_t last_attempt = 0;
+  bool torn = false;
+};
+
+// A torn line counts for nothing: it is not JSON.
+WhatIsThere read_back(const std::filesystem::path& file) {
+  WhatIsThere there;
+  std::ifstream in(file, std::ios::binary);
+  std::string line;
+  while (std::getline(in, line)) {
+    there.torn = in.eof();  // getline met the end before a newline
+    const Json event = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!event.is_object()) continue;
+    const auto attempt = event.find("attempt");
+    if (attempt != event.end() && attempt->is_number_integer()) {
+      there.last_attempt = std::max(there.last_attempt, attempt->get<int64_t>());
+    }
+  }
+  return there;
+}
+
+std::string now_utc() {
+  const auto now = std::chrono::system_clock::now();
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(now);
+  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(now - seconds).count();
+  const std::time_t time = std::chrono::system_clock::to_time_t(seconds);
+  std::tm utc{};
+  gmtime_r(&time, &utc);
+  std::array<char, 32> date{}, text{};
+  std::strftime(date.data(), date.size(), "%Y-%m-%dT%H:%M:%S", &utc);
+  std::snprintf(text.data(), text.size(), "%.20s.%03dZ", date.data(), static_cast<int>(milliseconds));
+  return text.data();
+}
+
+Json json_of(const EventValue& value) {
+  const double* number = std::get_if<double>(&value);
+  if (number != nullptr && std::isnan(*number)) return "nan";
+  if (number != nullptr && std::isinf(*number)) return *number > 0 ? "inf" : "-inf";
+  return std::visit([](const auto& held) { return Json(held); }, value);
+}
+
+}  // namespace
+
+EventLog::EventLog(const std::filesystem::path& file) : file_(file) {
+  if (file.empty()) return;
+  descriptor_ = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+  check(descriptor_ >= 0, "cannot open " + file.string() + " for appending: " + std::strerror(errno) +
+                              ". Make its folder writable, or choose another --run_dir.");
+  const WhatIsThere there = read_back(file);
+  attempt_ = there.last_attempt + 1;
+  torn_ = there.torn;
+}
+
+EventLog::~EventLog() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void EventLog::write(const std::string& event, EventFields fields) {
+  if (descriptor_ < 0) return;
+  Json object{{"time", now_utc()}, {"attempt", attempt_}, {"event", event}};
+  for (const auto& [name, value] : fields) object[name] = json_of(value);
+  const std::string line = (torn_ ? "\n" : "") + object.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  ssize_t written = 0;
+  do {
+    written = ::write(descriptor_, line.data(), line.size());
+  } while (written < 0 && errno == EINTR);
+  if (written == static_cast<ssize_t>(line.size())) {
+    torn_ = false;
+    return;
+  }
+  torn_ = torn_ || written > 0;
+  if (!warned_) {
+    warn("cannot append to " + file_.string() + ": " + (written < 0 ? std::strerror(errno) : "the disk is full") +
+         ". The run goes on; events are missing from here.");
+  }
+  warned_ = true;
+}
+
+}  // namespace cfm::metrics

@@ -1,0 +1,45 @@
+#include "packer/progress.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "base/log.h"
+
+namespace cfm::packer {
+
+Progress::Progress(int64_t images) : total_(images), terminal_(::isatty(STDOUT_FILENO) != 0) {}
+
+Progress::~Progress() {
+  if (shown_ && terminal_) std::printf("\r\033[K"), std::fflush(stdout);
+}
+
+std::string Progress::line() const {
+  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  const double rate = static_cast<double>(done_) / seconds;
+  const auto left = static_cast<int64_t>(static_cast<double>(total_ - done_) / rate);
+  return "packing  " + grouped(done_) + " of " + grouped(total_) + " images, " + grouped(static_cast<int64_t>(rate)) +
+         " images/s, " + std::to_string(left / 60) + " min " + std::to_string(left % 60) + " s left";
+}
+
+void Progress::add(int64_t images) {
+  done_ += images;
+  const auto interval = terminal_ ? std::chrono::milliseconds(200) : std::chrono::seconds(30);
+  if (Clock::now() - last_ < interval) return;
+  last_ = Clock::now();
+  shown_ = true;
+  if (terminal_) {
+    std::printf("\r\033[K%s", line().c_str());
+    std::fflush(stdout);
+  } else {
+    say(line());
+  }
+}
+
+std::string grouped(int64_t number) {
+  std::string text = std::to_string(number);
+  for (auto at = static_cast<int64_t>(text.size()) - 3; at > 0; at -= 3) text.insert(static_cast<size_t>(at), ",");
+  return text;
+}
+
+}  // namespace cfm::packer

@@ -1,0 +1,20 @@
+#pragma once
+#include <c10/core/Device.h>
+
+#include <string>
+
+#include "parallel/mpi_session.h"
+
+namespace cfm::parallel {
+
+// The device of this rank for --device=auto|cpu|cuda. cuda: the local rank's GPU, or GPU 0 where the scheduler shows
+// each rank a single one; refused: a machine without a GPU (it says to ask for --device=cpu), fewer GPUs than local
+// ranks, two ranks on one GPU (compared by PCI bus id), a program built without NCCL. auto: cuda in a program built
+// with NCCL, cpu otherwise; never a silent fall-back to cpu. Sets the current CUDA device. Collective; throws
+// SharedError.
+c10::Device choose_device(const MpiSession& session, const std::string& wanted);
+
+// Waits for everything queued on the device; nothing on cpu.
+void synchronize(c10::Device device);
+
+}  // namespace cfm::parallel

@@ -1,0 +1,287 @@
+#include "parallel/watchdog.h"
+
+#include <algorithm>
+#include <array>
+#include <condition_variable>
+#include <cstdio>
+#include <cstring>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "parallel/mpi_handle.h"
+
+namespace cfm::parallel {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kBeatTag = 2;
+// Ranks that hear all others: the second is there for the case that the first is the one that stands still.
+constexpr int kMonitors = 2;
+constexpr size_t kListedRanks = 64;
+
+// What a rank says of itself, as it goes over the wire.
+struct Beat {
+  int64_t step = 0;
+  double idle_seconds = 0;   // since its last progress
+  double progress_time = 0;  // when that was: seconds since 1970 by its own wall clock, to tell who stood still first
+  int32_t goodbye = 0;       // it has stopped; nothing will follow
+  std::array<char, 36> phase{"start"};
+};
+
+// A rank as a monitor knows it.
+struct Heard {
+  Beat beat;
+  double at = 0;  // the watchdog's clock
+};
+
+struct Outgoing {
+  Beat beat;
+  MPI_Request request = MPI_REQUEST_NULL;
+};
+
+double wall_clock() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::string format_seconds(double seconds) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.1f", seconds);
+  return text.data();
+}
+
+}  // namespace
+
+struct Watchdog::Impl {
+  Communicator communicator;
+  WatchdogConfig config;
+  int rank, size;
+  std::vector<std::string> hosts;
+
+  // Seconds in which this thread was there to watch: it stands still while the process is suspended or starved, so a
+  // job that was stopped as a whole is not reported when it goes on.
+  std::atomic<double> clock{0};
+  Clock::time_point last_tick = Clock::now();
+
+  std::mutex progress_mutex;
+  const char* phase = "start";
+  int64_t step = 0;
+  double progress_at = 0;  // by `clock`
+  double progress_time = wall_clock();
+
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool stopping = false, abandoned = false;
+
+  // Of the thread alone.
+  std::vector<Heard> heard;                     // monitors: by rank
+  std::vector<std::unique_ptr<Outgoing>> sent;  // to each monitor but this rank
+  double last_beat = -1e9;
+  bool goodbye_sent = false;
+  std::thread thread;  // last: it uses all of the above
+
+  Impl(Communicator c, const WatchdogConfig& watchdog_config, const std::string& host)
+      : communicator(std::move(c)), config(watchdog_config), rank(communicator.rank()), size(communicator.size()) {
+    hosts = communicator.all_gather(host);
+    heard.resize(static_cast<size_t>(size));
+    for (int m = 0; m < std::min(kMonitors, size); ++m) sent.push_back(std::make_unique<Outgoing>());
+    thread = std::thread([this] { run(); });
+  }
+
+  bool is_monitor() const { return rank < kMonitors; }
+  double tick() const { return std::min(config.heartbeat.count() / 4, 0.25); }
+  // Later monitors leave the report to earlier ones, the other ranks to all of them.
+  double grace() const { return std::min(rank, kMonitors) * (2 * config.heartbeat.count() + 1); }
+
+  void run();
+  bool wait_for_tick();
+  bool is_stopping() {
+    const std::lock_guard lock(mutex);
+    return stopping;
+  }
+  void advance_clock();
+  Beat my_beat();
+  void send_beats(bool goodbye);
+  bool all_sent();
+  void receive_beats();
+  double idle(size_t r) const { return heard[r].beat.idle_seconds + (clock - heard[r].at); }
+  double silence(size_t r) const { return r == static_cast<size_t>(rank) ? 0 : clock - heard[r].at; }
+  std::optional<std::string> find_problem() const;
+  std::string describe(size_t r) const;
+  std::string report(const std::string& problem) const;
+};
+
+// False when the object goes away.
+bool Watchdog::Impl::wait_for_tick() {
+  std::unique_lock lock(mutex);
+  const double seconds = stopping ? 0.001 : tick();
+  const bool was_stopping = stopping;
+  wake.wait_for(lock, std::chrono::duration<double>(seconds), [&] { return abandoned || stopping != was_stopping; });
+  return !abandoned;
+}
+
+void Watchdog::Impl::advance_clock() {
+  const auto now = Clock::now();
+  const double passed = std::chrono::duration<double>(now - last_tick).count();
+  last_tick = now;
+  clock = clock + std::min(passed, 4 * tick());
+}
+
+Beat Watchdog::Impl::my_beat() {
+  const std::lock_guard lock(progress_mutex);
+  Beat beat;
+  beat.step = step;
+  beat.idle_seconds = clock - progress_at;
+  beat.progress_time = progress_time;
+  beat.phase.fill('\0');
+  std::strncpy(beat.phase.data(), phase, beat.phase.size() - 1);
+  return beat;
+}
+
+void Watchdog::Impl::send_beats(bool goodbye) {
+  Beat beat = my_beat();
+  beat.goodbye = goodbye ? 1 : 0;
+  heard[static_cast<size_t>(rank)] = {beat, clock};
+  // A monitor that takes no more messages is itself noticed; nothing piles up.
+  if (!all_sent()) return;
+  for (size_t m = 0; m < sent.size(); ++m) {
+    if (static_cast<int>(m) == rank) continue;
+    sent[m]->beat = beat;
+    MPI_Isend(&sent[m]->beat, sizeof(Beat), MPI_BYTE, static_cast<int>(m), kBeatTag, communicator.handle().comm,
+              &sent[m]->request);
+  }
+  last_beat = clock;
+  goodbye_sent = goodbye;
+}
+
+bool Watchdog::Impl::all_sent() {
+  bool all = true;
+  for (const auto& outgoing : sent) {
+    int done = 1;
+    if (outgoing->request != MPI_REQUEST_NULL) MPI_Test(&outgoing->request, &done, MPI_STATUS_IGNORE);
+    all = all && done != 0;
+  }
+  return all;
+}
+
+void Watchdog::Impl::receive_beats() {
+  const MPI_Comm comm = communicator.handle().comm;
+  while (true) {
+    int there = 0;
+    MPI_Status status;
+    if (MPI_Iprobe(MPI_ANY_SOURCE, kBeatTag, comm, &there, &status) != MPI_SUCCESS || there == 0) return;
+    Beat beat;
+    if (MPI_Recv(&beat, sizeof(Beat), MPI_BYTE, status.MPI_SOURCE, kBeatTag, comm, MPI_STATUS_IGNORE) != MPI_SUCCESS)
+      return;
+    heard[static_cast<size_t>(status.MPI_SOURCE)] = {beat, clock};
+  }
+}
+
+std::string Watchdog::Impl::describe(size_t r) const {
+  return rank_name(static_cast<int>(r), hosts[r]) + " (" + heard[r].beat.phase.data() + ", step " +
+         std::to_string(heard[r].beat.step) + ")";
+}
+
+// Names the rank to blame, if a limit is passed: one that is silent, or else the one that is furthest behind. The
+// others wait for it, a step or a moment later.
+std::optional<std::string> Watchdog::Impl::find_problem() const {
+  std::vector<size_t> present;
+  for (size_t r = 0; r < heard.size(); ++r) {
+    if (heard[r].beat.goodbye == 0) present.push_back(r);
+  }
+  const bool ends = std::any_of(present.begin(), present.end(), [&](size_t r) {
+    return silence(r) > config.silence_timeout.count() + grace() || idle(r) > config.step_timeout.count() + grace();
+  });
+  if (!ends) return std::nullopt;
+  const auto by_silence = [&](size_t a, size_t b) { return silence(a) < silence(b); };
+  const size_t quietest = *std::max_element(present.begin(), present.end(), by_silence);
+  if (silence(quietest) > 3 * config.heartbeat.count() + 2 * tick()) {
+    return describe(quietest) + " has not been heard of for " + format_seconds(silence(quietest)) +
+           " s: its process or its node is gone, stopped or cut off";
+  }
+  const auto by_progress = [&](size_t a, size_t b) {
+    return std::pair(heard[a].beat.step, heard[a].beat.progress_time) <
+           std::pair(heard[b].beat.step, heard[b].beat.progress_time);
+  };
+  const size_t last = *std::min_element(present.begin(), present.end(), by_progress);
+  return describe(last) + " has made no progress for " + format_seconds(idle(last)) + " s (step_timeout " +
+         format_seconds(config.step_timeout.count()) + " s)";
+}
+
+std::string Watchdog::Impl::report(const std::string& problem) const {
+  std::string text =
+      "cfm: watchdog on " + rank_name(rank, hosts[static_cast<size_t>(rank)]) + ": " + problem + ". Ending the job.";
+  if (!is_monitor()) return text;
+  std::vector<size_t> ranks(static_cast<size_t>(size));
+  for (size_t r = 0; r < ranks.size(); ++r) ranks[r] = r;
+  if (ranks.size() > kListedRanks) {
+    std::stable_sort(ranks.begin(), ranks.end(), [&](size_t a, size_t b) { return idle(a) > idle(b); });
+  }
+  for (size_t i = 0; i < std::min(ranks.size(), kListedRanks); ++i) {
+    const size_t r = ranks[i];
+    text += "\n  " + describe(r) + ", " + format_seconds(idle(r)) + " s ago" +
+            (heard[r].beat.goodbye != 0 ? ", has finished" : "");
+  }
+  if (ranks.size() > kListedRanks) {
+    text += "\n  and " + std::to_string(ranks.size() - kListedRanks) + " ranks whose last progress is more recent";
+  }
+  return text;
+}
+
+void Watchdog::Impl::run() {
+  while (wait_for_tick()) {
+    advance_clock();
+    const bool leaving = is_stopping();
+    if (clock - last_beat >= config.heartbeat.count() || (leaving && !goodbye_sent)) send_beats(leaving);
+    if (!goodbye_sent) heard[static_cast<size_t>(rank)] = {my_beat(), clock};
+    if (is_monitor()) {
+      receive_beats();
+    } else {
+      // Of the others it knows nothing, and minds only itself.
+      for (size_t r = 0; r < heard.size(); ++r) {
+        if (r != static_cast<size_t>(rank)) heard[r].beat.goodbye = 1;
+      }
+    }
+    const bool all_left = std::all_of(heard.begin(), heard.end(), [](const Heard& h) { return h.beat.goodbye != 0; });
+    if (goodbye_sent && all_sent() && all_left) return;
+    if (const auto problem = find_problem()) end_all_ranks(report(*problem), ExitCode::kRetry);
+  }
+}
+
+Watchdog::Watchdog(const MpiSession& session, const WatchdogConfig& config)
+    : impl_(std::make_unique<Impl>(session.duplicate(), config, session.host())) {}
+
+Watchdog::~Watchdog() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->abandoned = true;
+  }
+  impl_->wake.notify_all();
+  if (impl_->thread.joinable()) impl_->thread.join();
+  // MPI may still read a beat that nobody has taken.
+  if (!impl_->all_sent()) {
+    for (auto& outgoing : impl_->sent) static_cast<void>(outgoing.release());
+  }
+}
+
+void Watchdog::enter(const char* phase, int64_t step) {
+  const std::lock_guard lock(impl_->progress_mutex);
+  impl_->phase = phase;
+  impl_->step = step;
+  impl_->progress_at = impl_->clock;
+  impl_->progress_time = wall_clock();
+}
+
+void Watchdog::stop() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->stopping = true;
+  }
+  impl_->wake.notify_all();
+  if (impl_->thread.joinable()) impl_->thread.join();
+}
+
+}  // namespace cfm::parallel

@@ -1,0 +1,6 @@
+cfm_test(base/philox_test DEPS base)
+cfm_test(base/command_line_test DEPS base)
+cfm_test(base/durable_file_test DEPS base)
+cfm_test(base/hash_test DEPS base)
+cfm_test(base/shape_test DEPS base)
+cfm_test(base/error_test DEPS base)

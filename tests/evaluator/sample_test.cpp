@@ -1,0 +1,147 @@
+// The program itself, on one rank and on several.
+#include "evaluator/sample.h"
+
+#include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
+#include <gtest/gtest.h>
+
+#include "data/npz.h"
+#include "flow/draws.h"
+#include "flow/pixels.h"
+#include "support/error_text.h"
+#include "support/file_bytes.h"
+#include "support/scratch_directory.h"
+#include "support/subprocess.h"
+#include "support/tiny_weights.h"
+
+namespace cfm::evaluator {
+namespace {
+
+using test::bytes_of;
+using test::CommandResult;
+using test::has;
+
+class SampleProgram : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    scratch_ = std::make_unique<tests::ScratchDirectory>();
+    test::write_tiny_weights(path("plain.safetensors"), test::tiny_unet(0), 1);
+    test::write_tiny_weights(path("classes.safetensors"), test::tiny_unet(3), 2);
+    test::write_tiny_checkpoint(path("run"), 100, 0, {0.9, 0.9999});
+    test::write_tiny_checkpoint(path("run"), 200, 0, {0.9, 0.9999});
+  }
+  static void TearDownTestSuite() { scratch_.reset(); }
+  static std::string path(const std::string& name) { return (scratch_->path() / name).string(); }
+
+  static CommandResult run(const std::string& arguments, int ranks = 1) {
+    return test::run_command("OMP_NUM_THREADS=1 " CFM_MPIRUN " -n " + std::to_string(ranks) +
+                             " " CFM_BIN_DIR "/cfm_sample " + arguments);
+  }
+  // The file's bytes after a run that must succeed.
+  static std::string sampled(const std::string& arguments, const std::string& out, int ranks = 1) {
+    const CommandResult result = run(arguments + " --out=" + path(out), ranks);
+    EXPECT_EQ(result.exit_code, 0) << result.output;
+    return bytes_of(path(out));
+  }
+
+  static std::unique_ptr<tests::ScratchDirectory> scratch_;
+};
+std::unique_ptr<tests::ScratchDirectory> SampleProgram::scratch_;
+
+const char* const kQuick = " --steps=3 --net_batch=4 --count=14 --seed=5";
+
+TEST_F(SampleProgram, GivesTheSameBytesOnOneTwoAndThreeRanks) {
+  for (const std::string kind : {"npz", "png"}) {
+    const std::string arguments = "--weights_file=" + path("classes.safetensors") + kQuick;
+    const std::string one = sampled(arguments, "one." + kind, 1);
+    EXPECT_GT(one.size(), 100U);
+    EXPECT_EQ(sampled(arguments, "two." + kind, 2), one);
+    EXPECT_EQ(sampled(arguments, "three." + kind, 3), one);
+  }
+}
+
+TEST_F(SampleProgram, GivesTheSameImagesForAnyCountAndMoreRanksThanBatches) {
+  const std::string arguments = "--weights_file=" + path("plain.safetensors") + " --steps=3 --net_batch=4 --seed=5";
+  sampled(arguments + " --count=14", "many.npz");
+  sampled(arguments + " --count=2", "few.npz", 3);
+  const auto many = data::read_npz(path("many.npz")), few = data::read_npz(path("few.npz"));
+  EXPECT_EQ(few.count("arr_1"), 0U);
+  EXPECT_EQ(few.at("arr_0").shape, (std::vector<int64_t>{2, 8, 8, 1}));
+  const std::vector<uint8_t>& all = many.at("arr_0").bytes;
+  EXPECT_EQ(few.at("arr_0").bytes, std::vector<uint8_t>(all.begin(), all.begin() + 2 * 64));
+}
+
+// Euler by hand: noise of sample i, the network at the grid's times with the sample's own label, bytes.
+TEST_F(SampleProgram, IntegratesTheNetworksVelocityWithEachSamplesLabel) {
+  sampled("--weights_file=" + path("classes.safetensors") +
+              " --solver=euler --steps=4 --net_batch=4 --count=6 --seed=9 --labels=2,0 --threads=1",
+          "euler.npz");
+  const auto arrays = data::read_npz(path("euler.npz"));
+  EXPECT_EQ(arrays.at("arr_1").as_int64(), (std::vector<int64_t>{2, 0, 2, 0, 2, 0}));
+  models::UNet net(test::tiny_unet(3), 2);
+  net.eval();
+  const at::NoGradGuard no_grad;
+  for (int64_t i = 0; i < 6; ++i) {
+    at::Tensor x = flow::keyed_normal(9, Purpose::kSampleNoise, static_cast<uint64_t>(i), 1, {1, 8, 8});
+    const at::Tensor label = at::tensor({i % 2 == 0 ? 2 : 0}, at::kLong);
+    for (int step = 0; step < 4; ++step) x = x.add(net.forward(x, at::full({1}, step / 4.), label), 0.25);
+    const at::Tensor bytes = flow::to_bytes(x);
+    for (int64_t p = 0; p < 64; ++p) {
+      const int found = arrays.at("arr_0").bytes[static_cast<size_t>(i * 64 + p)];
+      EXPECT_NEAR(found, bytes.const_data_ptr<uint8_t>()[p], 1) << "image " << i << ", pixel " << p;
+    }
+  }
+}
+
+TEST_F(SampleProgram, TakesTheLongestEmaOfTheNewestCheckpointAndSaysSo) {
+  const CommandResult result = run("--run_dir=" + path("run") + kQuick + " --out=" + path("run.png"));
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_TRUE(has(result.output, {"step_000000200/ema_0.9999.safetensors", "midpoint, 3 steps", "6 network evaluations",
+                                  "14 of 1x8x8", "NFE an image", "run.png"}));
+  const std::string raw = sampled("--weights=raw --step=100 --run_dir=" + path("run") + kQuick, "raw.npz");
+  const std::string file =
+      sampled("--weights_file=" + path("run/checkpoints/step_000000100/model.safetensors") + kQuick, "file.npz");
+  EXPECT_EQ(raw, file);
+}
+
+TEST_F(SampleProgram, RefusesWhatWouldNotWorkAtOnceWithExitCode2) {
+  const std::string run_dir = "--run_dir=" + path("run"), out = " --out=" + path("x.png");
+  std::filesystem::create_directory(path("empty"));
+  const std::vector<std::pair<std::string, std::vector<const char*>>> cases{
+      {"--run_dir=" + path("none") + out, {"none", "no such folder"}},
+      {"--run_dir=" + path("empty") + out, {"empty", "no checkpoints yet"}},
+      {run_dir + out + " --weights=ema_0.5", {"--weights=ema_0.5", "raw, ema_0.9, ema_0.9999"}},
+      {run_dir + out + " --step=7", {"--step=7", "100, 200"}},
+      {run_dir + " --out=" + path("none/x.png"), {"--out=", "no folder"}},
+      {run_dir + " --out=" + path("x.gif"), {"--out=", ".png"}},
+      {run_dir + out + " --count=0", {"--count=0"}},
+      {run_dir + out + " --solver=dopri", {"--solver=dopri", "midpoint"}},
+      {run_dir + out + " --labels=1", {"--labels=1", "no classes"}},
+      {run_dir + out + " --device=tpu", {"tpu"}},
+      {run_dir + out + " --colums=3", {"--colums", "--columns"}},
+      {out, {"--run_dir", "--weights_file"}},
+      {"--weights_file=" + path("none.safetensors") + out, {"none.safetensors", "No such file"}},
+      {"--weights_file=" + path("run/checkpoints/step_000000100/manifest.json") + out,
+       {"manifest.json", "safetensors"}},
+  };
+  for (const auto& [arguments, parts] : cases) {
+    const CommandResult result = run(arguments, 2);
+    EXPECT_EQ(result.exit_code, 2) << arguments << "\n" << result.output;
+    for (const char* part : parts) EXPECT_TRUE(has(result.output, {part})) << arguments;
+    EXPECT_LT(result.seconds, 20) << arguments;
+    const size_t first = result.output.find("cfm: error:");
+    ASSERT_NE(first, std::string::npos) << result.output;
+    EXPECT_EQ(result.output.find("cfm: error:", first + 1), std::string::npos) << "said twice: " << result.output;
+  }
+  EXPECT_FALSE(std::filesystem::exists(path("x.png")));
+}
+
+TEST_F(SampleProgram, ExplainsItselfOnAScreen) {
+  const CommandResult result = run("--help", 2);
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_TRUE(has(result.output, {"--run_dir", "--solver", "midpoint", "cfm_sample --run_dir=runs/digits"}));
+  EXPECT_LT(std::count(result.output.begin(), result.output.end(), '\n'), 60);
+}
+
+}  // namespace
+}  // namespace cfm::evaluator

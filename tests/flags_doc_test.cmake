@@ -1,0 +1,10 @@
+# cmake -DROOT=DIR -DBUILD=DIR -P flags_doc_test.cmake: docs/flags.md is what the programs say of themselves.
+execute_process(COMMAND ${ROOT}/scripts/document_flags ${BUILD}/bin ${BUILD}/flags.md RESULT_VARIABLE code)
+if(NOT code EQUAL 0)
+  message(FATAL_ERROR "scripts/document_flags ended with ${code}")
+endif()
+file(READ ${BUILD}/flags.md said)
+file(READ ${ROOT}/docs/flags.md written)
+if(NOT said STREQUAL written)
+  message(FATAL_ERROR "docs/flags.md is not what --help prints: run scripts/document_flags and commit it")
+endif()

@@ -1,0 +1,147 @@
+#include "flow/ode.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/linalg_matrix_exp.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "support/flow_tensors.h"
+
+namespace cfm::flow {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::Ge;
+using ::testing::HasSubstr;
+using ::testing::Le;
+using tests::largest_difference;
+using tests::some_normals;
+
+// dx/dt = g'(t) A x with g = t + t^2/2 has the solution exp(g(t) A) x(0): stages and times both count.
+struct LinearFlow {
+  at::Tensor a_33 = at::tensor(std::vector<double>{0.3, -1.5, 0.2, 1.1, -0.4, 0.5, -0.3, 0.8, 0.1}).view({3, 3});
+  at::Tensor x0 = some_normals({4, 3}, 1);
+  Velocity velocity() const {
+    return [this](const at::Tensor& x, const at::Tensor& t) { return x.matmul(a_33.t()) * (1 + t).unsqueeze(1); };
+  }
+  at::Tensor solution(double t) const { return x0.matmul(at::linalg_matrix_exp(a_33 * (t + t * t / 2)).t()); }
+};
+
+TEST(Ode, EverySolverConvergesToTheMatrixExponentialAtItsOrder) {
+  const LinearFlow flow;
+  for (const std::string& name : solver_names()) {
+    for (const std::string grid : {"uniform", "warped"}) {
+      const auto error = [&](int steps) {
+        const OdeConfig config{name, steps, grid, 0.9};
+        return largest_difference(integrate_fixed(flow.velocity(), flow.x0, tableau_named(name), time_grid(config)).x,
+                                  flow.solution(0.9));
+      };
+      const double order = std::log2(error(80) / error(160));
+      EXPECT_NEAR(order, tableau_named(name).order, 0.1) << name << " on the " << grid << " grid";
+      EXPECT_LT(error(160), 0.05) << name;
+      RecordProperty("order_of_" + name + "_" + grid, std::to_string(order));
+    }
+  }
+}
+
+TEST(Ode, RunsBackwardsOverDescendingTimes) {
+  const LinearFlow flow;
+  std::vector<double> times = time_grid({"rk4", 100, "uniform", 1});
+  std::reverse(times.begin(), times.end());
+  EXPECT_LT(largest_difference(integrate_fixed(flow.velocity(), flow.solution(1), kRk4, times).x, flow.x0), 1e-6);
+}
+
+TEST(Ode, CountsEveryCallOfTheVelocity) {
+  for (const std::string& name : solver_names()) {
+    int64_t calls = 0;
+    const Velocity v = [&](const at::Tensor& x, const at::Tensor&) { return ++calls, -x; };
+    const OdeConfig config{name, 7, "uniform", 1};
+    const OdeResult result = integrate_fixed(v, some_normals({2, 3}, 1), tableau_named(name), time_grid(config));
+    EXPECT_EQ(result.nfe, calls) << name;
+    const int64_t stages = name == "euler" ? 1 : name == "rk4" ? 4 : 2;
+    EXPECT_EQ(calls, 7 * stages) << name;
+  }
+}
+
+TEST(Ode, GridsBeginAtZeroAndEndAtTheEndExactly) {
+  for (const double t_end : {1.0, 1 - 1e-5, 0.3}) {
+    for (const std::string grid : {"uniform", "warped"}) {
+      for (int steps = 1; steps < 200; ++steps) {
+        const std::vector<double> times = time_grid({"euler", steps, grid, t_end});
+        ASSERT_EQ(times.size(), static_cast<size_t>(steps) + 1);
+        ASSERT_EQ(times.front(), 0);
+        ASSERT_EQ(times.back(), t_end);
+        ASSERT_TRUE(std::is_sorted(times.begin(), times.end()));
+      }
+    }
+  }
+  EXPECT_THAT(time_grid({"euler", 4, "uniform", 1}), testing::ElementsAre(0, 0.25, 0.5, 0.75, 1));
+  EXPECT_THAT(time_grid({"euler", 4, "warped", 1}), testing::ElementsAre(0, 0.4375, 0.75, 0.9375, 1));
+}
+
+TEST(Ode, TheVelocityNeverSeesATimeOutsideTheGrid) {
+  for (const std::string& name : solver_names()) {
+    for (int steps = 1; steps < 100; ++steps) {
+      std::vector<double> seen;
+      const Velocity v = [&](const at::Tensor& x, const at::Tensor& t) {
+        EXPECT_EQ(t.sizes(), at::IntArrayRef{2});
+        EXPECT_EQ(t.scalar_type(), x.scalar_type());
+        seen.push_back(t[1].item<double>());
+        return x;
+      };
+      integrate_fixed(v, some_normals({2, 3}, 1), tableau_named(name), time_grid({name, steps, "uniform", 0.7}));
+      ASSERT_EQ(seen.front(), 0);
+      ASSERT_THAT(seen, Each(AllOf(Ge(0.0), Le(0.7))));
+      const bool last_stage_is_at_the_end = name == "rk4" || name == "heun2";
+      ASSERT_TRUE(!last_stage_is_at_the_end || seen.back() == 0.7);
+    }
+  }
+}
+
+TEST(Ode, LeavesItsInputAndWhatTheVelocityReturnedAsTheyAre) {
+  const at::Tensor x = some_normals({2, 3}, 1), constant = some_normals({2, 3}, 2);
+  const at::Tensor x_before = x.clone(), constant_before = constant.clone();
+  const Velocity v = [&](const at::Tensor&, const at::Tensor&) { return constant; };
+  EXPECT_LT(largest_difference(integrate_fixed(v, x, kRk4, {0, 0.5, 1}).x, x_before + constant_before), 1e-15);
+  const Velocity itself = [](const at::Tensor& at_x, const at::Tensor&) { return at_x; };
+  EXPECT_LT(largest_difference(integrate_fixed(itself, x, kRk4, {0, 1}).x, x_before * (1 + 1 + 0.5 + 1. / 6 + 1. / 24)),
+            1e-14);
+  EXPECT_TRUE(x.equal(x_before));
+  EXPECT_TRUE(constant.equal(constant_before));
+}
+
+TEST(Ode, KeepsTheTypeOfTheStateAndMakesNoGraph) {
+  const at::Tensor weight = at::tensor({2.0F}).requires_grad_(true);
+  const Velocity v = [&](const at::Tensor& x, const at::Tensor&) { return x * weight; };
+  const at::Tensor x = integrate_fixed(v, some_normals({2, 3}, 1).to(at::kFloat), kHeun2, {0, 0.5, 1}).x;
+  EXPECT_EQ(x.scalar_type(), at::kFloat);
+  EXPECT_FALSE(x.requires_grad());
+  EXPECT_TRUE(at::GradMode::is_enabled());
+}
+
+TEST(Ode, RefusesAVelocityOfAnotherShape) {
+  const Velocity v = [](const at::Tensor& x, const at::Tensor&) { return x.narrow(0, 0, 1); };
+  EXPECT_THAT(
+      [&] {
+        integrate_fixed(v, some_normals({2, 3}, 1), kEuler, {0, 1});
+      },
+      testing::ThrowsMessage<Error>(AllOf(HasSubstr("velocity"), HasSubstr("[1,3]"), HasSubstr("[2,3]"))));
+}
+
+TEST(Ode, TheConfigurationNamesAllOfItsProblems) {
+  EXPECT_TRUE(OdeConfig{}.validate().empty());
+  const Problems problems = OdeConfig{"rk9", 0, "round", 1.5}.validate();
+  ASSERT_EQ(problems.size(), 4U);
+  EXPECT_THAT(problems[0], AllOf(HasSubstr("--solver=rk9"), HasSubstr("midpoint")));
+  EXPECT_THAT(problems[1], HasSubstr("--steps=0"));
+  EXPECT_THAT(problems[2], HasSubstr("--grid=round"));
+  EXPECT_THAT(problems[3], HasSubstr("t_end"));
+}
+
+}  // namespace
+}  // namespace cfm::flow

@@ -1,0 +1,7 @@
+cfm_test(flow/path_test DEPS flow)
+cfm_test(flow/flow_matching_theorems_test DEPS flow)
+cfm_test(flow/pixels_test DEPS flow)
+cfm_test(flow/draws_test DEPS flow)
+cfm_test(flow/tableau_test DEPS flow)
+cfm_test(flow/ode_test DEPS flow)
+cfm_test(flow/sampler_test DEPS flow)

@@ -1,0 +1,69 @@
+#pragma once
+// Runs of the real programs for tests: shards of the digits, cfm_train under mpirun, what it left behind.
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace cfm::test {
+
+// A new folder under the system's temporary one, removed at the end.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+struct Finished {
+  int exit_code = -1;  // 128 + signal if a signal ended it
+  std::string output;  // standard output and error
+  double seconds = 0;
+};
+
+// A program that runs in the background, in a process group of its own.
+class Running {
+ public:
+  Running(const std::vector<std::string>& command, const std::filesystem::path& log);
+  ~Running();  // kills what still runs
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+  int pid() const { return pid_; }
+  bool ended();
+  Finished wait();
+
+ private:
+  int pid_;
+  std::filesystem::path log_;
+  int status_ = 0;
+  bool ended_ = false;
+  double started_;
+};
+
+Finished run(const std::vector<std::string>& command, const std::filesystem::path& log);
+
+// {"mpirun", ..., "-n", ranks}; nothing for 0 ranks: alone.
+std::vector<std::string> mpirun(int ranks);
+std::string program(const std::string& name);  // of this build
+
+// Shards of `count` digits from `first` on, under folder/split; that path.
+std::string digit_shards(const std::filesystem::path& folder, const std::string& split, int first, int count);
+
+// Flags of a small network with labels, dropout, clipping and several gradient buckets on `data`.
+std::vector<std::string> small_run(const std::string& data, const std::filesystem::path& run_dir);
+
+// The loss of each step in RUN/events.jsonl (the last one written, where a step was made twice).
+std::map<long, double> losses(const std::filesystem::path& run_dir);
+
+// Names and bytes of the .safetensors files of a checkpoint.
+std::map<std::string, std::string> tensors_of(const std::filesystem::path& run_dir, const std::string& step);
+
+std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string>& b);
+
+}  // namespace cfm::test

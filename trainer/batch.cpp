@@ -1,0 +1,35 @@
+#include "trainer/batch.h"
+
+#include <ATen/ops/where.h>
+
+namespace cfm::trainer {
+
+std::function<void(data::Batch&)> draw_maker(const flow::DrawConfig& config) {
+  return [config](data::Batch& batch) {
+    flow::Draws draws = flow::make_draws(config, static_cast<uint64_t>(batch.first_draw), batch.images.size(0),
+                                         batch.images.sizes().slice(1));
+    if (batch.images.is_pinned()) {
+      for (at::Tensor* part : {&draws.u, &draws.x0, &draws.t, &draws.flip, &draws.drop}) *part = part->pin_memory();
+    }
+    batch.extra = std::move(draws);
+  };
+}
+
+TrainingBatch to_training_batch(const data::Batch& batch, const flow::DrawConfig& config, bool labelled,
+                                c10::Device device) {
+  const auto to_device = [&](const at::Tensor& x) { return x.to(device, /*non_blocking=*/true); };
+  const auto& host = std::any_cast<const flow::Draws&>(batch.extra);
+  const flow::Draws draws{.u = to_device(host.u),
+                          .x0 = to_device(host.x0),
+                          .t = to_device(host.t),
+                          .flip = to_device(host.flip),
+                          .drop = to_device(host.drop)};
+  at::Tensor labels;
+  if (labelled) {
+    labels = to_device(batch.labels);
+    if (config.label_drop > 0) labels = at::where(draws.drop, config.null_class, labels);
+  }
+  return {.x1 = flow::to_x1(to_device(batch.images), draws), .x0 = draws.x0, .t = draws.t, .labels = labels};
+}
+
+}  // namespace cfm::trainer

@@ -1,0 +1,179 @@
+#include "trainer/flags.h"
+
+#include <gflags/gflags.h>
+
+#include <cmath>
+#include <sstream>
+
+#include "base/command_line.h"
+
+DEFINE_string(run_dir, "", "run: folder of checkpoints, events and samples; the same command resumes from it");
+DEFINE_int64(steps, 0, "run: optimizer steps in all");
+DEFINE_uint64(seed, 0, "run: key of everything random");
+DEFINE_string(init_from, "", "run: weights file (.safetensors) to start from");
+DEFINE_string(device, "auto", "run: auto, cpu or cuda (auto: cuda in a program built for it, else cpu)");
+DEFINE_int32(threads, 0, "run: of the network on each rank; 0: OMP_NUM_THREADS, or cores over ranks");
+DEFINE_double(step_timeout, 600, "run: seconds without progress on a rank that end the job");
+
+DEFINE_string(train_data, "", "data: shard file or folder of shards");
+DEFINE_string(val_data, "", "data: held-out shards for the loss by t (with --val_every)");
+DEFINE_int64(global_batch, 0, "data: images a step over all ranks");
+DEFINE_int64(micro_batch, 0, "data: at most this many images at once on a rank; 0: all of its share");
+DEFINE_int32(loader_threads, 1, "data: threads that read and draw ahead");
+DEFINE_bool(horizontal_flip, true, "data: mirror images with probability 1/2");
+
+DEFINE_double(sigma_min, 1e-5, "flow: width of the OT path at the data");
+DEFINE_double(label_drop, 0,
+              "flow: probability of training with the null class (needs --num_classes and --null_class)");
+
+DEFINE_int64(model_channels, 128, "network: channels of the first level");
+DEFINE_int64(num_res_blocks, 2, "network: residual blocks a level");
+DEFINE_string(channel_mult, "1,2,2,2", "network: channels by level, in units of model_channels");
+DEFINE_string(attention_resolutions, "16", "network: image sizes with attention; empty: none but the middle");
+DEFINE_int64(num_heads, 4, "network: attention heads, unless num_head_channels is set");
+DEFINE_int64(num_head_channels, -1, "network: channels of a head");
+DEFINE_int64(num_heads_upsample, -1, "network: heads on the way up; -1: num_heads");
+DEFINE_bool(use_new_attention_order, true, "network: qkv as [all q|all k|all v]; else per head");
+DEFINE_bool(use_scale_shift_norm, true, "network: time embedding scales and shifts the norm");
+DEFINE_bool(resblock_updown, true, "network: residual blocks change the resolution");
+DEFINE_bool(conv_resample, true, "network: convolutions after plain resampling");
+DEFINE_bool(zero_init, true, "network: last convolutions of blocks start at zero");
+DEFINE_bool(activation_checkpointing, false, "network: recompute blocks in backward to save memory");
+DEFINE_double(dropout, 0, "network: probability, keyed by sample");
+DEFINE_int64(num_classes, 0, "network: classes of the label embedding; 0: labels are ignored");
+DEFINE_bool(null_class, true, "network: one more class that means none, for guidance");
+DEFINE_double(time_scale, 1000, "network: t enters the embedding times this");
+
+DEFINE_string(optimizer, "adam", "optimizer: adam or adamw");
+DEFINE_double(lr, 1e-4, "optimizer: peak learning rate");
+DEFINE_int64(warmup_steps, 0, "optimizer: steps of linear warm-up");
+DEFINE_string(lr_decay, "constant", "optimizer: constant, polynomial (linear) or cosine, to lr_floor at the last step");
+DEFINE_double(lr_floor, 1e-8, "optimizer: where warm-up starts and decay ends");
+DEFINE_double(beta1, 0.9, "optimizer: decay of the first moment");
+DEFINE_double(beta2, 0.999, "optimizer: decay of the second moment");
+DEFINE_double(adam_eps, 1e-8, "optimizer: added to the root of the second moment");
+DEFINE_double(weight_decay, 0, "optimizer: decoupled in adamw, L2 in adam");
+DEFINE_double(clip_norm, 1, "optimizer: largest norm of the gradient; 0: no clipping");
+DEFINE_string(ema_decays, "0.9999", "optimizer: averages of the weights, comma separated");
+DEFINE_bool(ema_warmup, true, "optimizer: decay min(d, (1+n)/(10+n)) at update n");
+DEFINE_string(precision, "fp32", "optimizer: fp32, or bf16 by autocast");
+DEFINE_bool(channels_last, false, "optimizer: memory format of images and convolutions");
+DEFINE_int64(max_skipped, 10, "optimizer: non-finite gradients in a row that end the run");
+
+DEFINE_int64(log_every, 10, "output: steps between lines of events.jsonl and of a log file");
+DEFINE_int64(checkpoint_every, 1000,
+             "output: steps between checkpoints; one is always made at the end and on a signal");
+DEFINE_int64(keep_last, 2, "output: checkpoints kept; 0: all");
+DEFINE_int64(keep_every, 0, "output: steps whose checkpoints are never deleted");
+DEFINE_int64(val_every, 0, "output: steps between losses on held-out images; 0: never");
+DEFINE_int64(val_images, 10000, "output: held-out images used, from the first on");
+DEFINE_int64(sample_every, 0, "output: steps between sample grids; 0: never");
+DEFINE_string(solver, "midpoint", "output: ODE method of the sample grid");
+DEFINE_int32(solver_steps, 25, "output: its steps");
+DEFINE_int64(net_batch, 16, "output: images at once for samples and held-out losses");
+
+namespace cfm::trainer {
+namespace {
+
+ProgramHelp program() {
+  return {.name = "cfm_train",
+          .summary = "trains a continuous normalizing flow by Conditional Flow Matching; the same command resumes",
+          .example = "mpirun -n 2 cfm_train --flagfile=configs/digits.flags --run_dir=runs/digits",
+          .defined_in = __FILE__,
+          .groups = {"run", "data", "flow", "network", "optimizer", "output"}};
+}
+
+// "1,2,2" as numbers; adds a problem that names the flag if it is something else.
+template <class Number>
+std::vector<Number> numbers(const std::string& flag, const std::string& text, Problems& problems) {
+  std::vector<Number> result;
+  std::istringstream in(text);
+  for (std::string item; std::getline(in, item, ',');) {
+    std::istringstream one(item);
+    Number value{};
+    if (!(one >> value) || !one.eof()) {
+      problems.push_back("--" + flag + "=" + text + ": '" + item +
+                         "' is not a number; expected numbers with commas between");
+      return {};
+    }
+    result.push_back(value);
+  }
+  return result;
+}
+
+models::UNetConfig network_flags(Problems& problems) {
+  models::UNetConfig model;
+  model.model_channels = FLAGS_model_channels;
+  model.num_res_blocks = FLAGS_num_res_blocks;
+  model.channel_mult = numbers<int64_t>("channel_mult", FLAGS_channel_mult, problems);
+  model.attention_resolutions = numbers<int64_t>("attention_resolutions", FLAGS_attention_resolutions, problems);
+  model.num_heads = FLAGS_num_heads;
+  model.num_head_channels = FLAGS_num_head_channels;
+  model.num_heads_upsample = FLAGS_num_heads_upsample;
+  model.use_new_attention_order = FLAGS_use_new_attention_order;
+  model.use_scale_shift_norm = FLAGS_use_scale_shift_norm;
+  model.resblock_updown = FLAGS_resblock_updown;
+  model.conv_resample = FLAGS_conv_resample;
+  model.zero_init = FLAGS_zero_init;
+  model.activation_checkpointing = FLAGS_activation_checkpointing;
+  model.dropout = FLAGS_dropout;
+  model.num_classes = FLAGS_num_classes;
+  model.null_class = FLAGS_num_classes > 0 && FLAGS_null_class;
+  model.time_scale = FLAGS_time_scale;
+  return model;
+}
+
+TrainConfig config_from_flags(Problems& problems) {
+  TrainConfig config;
+  config.run_dir = FLAGS_run_dir;
+  config.steps = FLAGS_steps;
+  config.seed = FLAGS_seed;
+  config.init_from = FLAGS_init_from;
+  config.device = FLAGS_device;
+  config.threads = FLAGS_threads;
+  config.step_timeout = FLAGS_step_timeout;
+  config.train_data = FLAGS_train_data;
+  config.val_data = FLAGS_val_data;
+  config.global_batch = FLAGS_global_batch;
+  config.micro_batch = FLAGS_micro_batch;
+  config.loader_threads = FLAGS_loader_threads;
+  config.path.sigma_min = FLAGS_sigma_min;
+  config.horizontal_flip = FLAGS_horizontal_flip;
+  config.label_drop = FLAGS_label_drop;
+  config.model = network_flags(problems);
+  config.optimizer = {FLAGS_optimizer, FLAGS_beta1, FLAGS_beta2, FLAGS_adam_eps, FLAGS_weight_decay};
+  config.schedule = {FLAGS_lr, FLAGS_warmup_steps, FLAGS_lr_decay, FLAGS_lr_floor};
+  config.clip_norm = FLAGS_clip_norm;
+  config.ema = {numbers<double>("ema_decays", FLAGS_ema_decays, problems), FLAGS_ema_warmup};
+  config.precision = FLAGS_precision;
+  config.channels_last = FLAGS_channels_last;
+  config.max_skipped = FLAGS_max_skipped;
+  config.log_every = FLAGS_log_every;
+  config.checkpoint_every = FLAGS_checkpoint_every;
+  config.keep_last = FLAGS_keep_last;
+  config.keep_every = FLAGS_keep_every;
+  config.val_every = FLAGS_val_every;
+  config.val_images = FLAGS_val_images;
+  config.sample_every = FLAGS_sample_every;
+  config.sample.ode.solver = FLAGS_solver;
+  config.sample.ode.steps = FLAGS_solver_steps;
+  config.sample.net_batch = FLAGS_net_batch;
+  return config;
+}
+
+}  // namespace
+
+std::optional<TrainConfig> read_flags(const std::vector<std::string>& arguments) {
+  if (parse_command_line(program(), arguments)) return {};
+  Problems problems;
+  TrainConfig config = config_from_flags(problems);
+  for (const std::string& problem : config.validate()) problems.push_back(problem);
+  check_no_problems(problems);
+  for (const FlagSetting& flag : flag_settings(program())) config.flags[flag.name] = flag.value;
+  config.settings = settings_table(program());
+  return config;
+}
+
+std::string help() { return help_text(program()); }
+
+}  // namespace cfm::trainer

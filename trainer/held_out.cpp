@@ -1,0 +1,112 @@
+#include "trainer/held_out.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/remainder.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "data/image_file.h"
+#include "flow/draws.h"
+#include "flow/pixels.h"
+
+namespace cfm::trainer {
+namespace {
+
+constexpr uint64_t kFixedSeed = 0;  // not the run's: losses of different runs compare
+constexpr int64_t kGridImages = 64;
+
+// Time of a held-out image: its bin in turn, its place within the bin keyed.
+float time_of(int64_t image) {
+  const auto bin = static_cast<double>(image % kTimeBins);
+  return static_cast<float>((bin + uniform({kFixedSeed, Purpose::kValidationTime, static_cast<uint64_t>(image)})) /
+                            kTimeBins);
+}
+
+// Losses of images first .. first + batch - 1; past the end of the set the last image stands in, its loss is not used.
+at::Tensor losses_of_batch(models::UNet& net, const flow::OtPath& path, const data::Dataset& dataset, int64_t first,
+                           int64_t batch, c10::Device device) {
+  const data::ImageShape shape = dataset.image_shape();
+  const std::vector<int64_t> chw{shape.channels, shape.height, shape.width};
+  const at::Tensor bytes = at::empty({batch, chw[0], chw[1], chw[2]}, at::kByte);
+  const at::Tensor t = at::empty({batch}, at::kFloat);
+  at::Tensor labels = at::empty({batch}, at::kLong);
+  for (int64_t i = 0; i < batch; ++i) {
+    const int64_t image = std::min(first + i, dataset.size() - 1);
+    dataset.read(image, {bytes.mutable_data_ptr<uint8_t>() + i * shape.bytes(), static_cast<size_t>(shape.bytes())});
+    labels.mutable_data_ptr<int64_t>()[i] = dataset.label(image);
+    t.mutable_data_ptr<float>()[i] = time_of(image);
+  }
+  const auto id = static_cast<uint64_t>(first);
+  const at::Tensor u = flow::keyed_uniform(kFixedSeed, Purpose::kValidation, id, batch, chw);
+  const at::Tensor x0 = flow::keyed_normal(kFixedSeed, Purpose::kValidationNoise, id, batch, chw).to(device);
+  const flow::PathSample sample = path.sample(x0, flow::to_model_space(bytes, u).to(device), t.to(device));
+  if (net.config().num_classes > 0) labels = labels.to(device);
+  const at::Tensor v = net.forward(sample.x_t, t.to(device), net.config().num_classes > 0 ? labels : at::Tensor());
+  return flow::cfm_loss(v, sample.u_t).to(at::kCPU, at::kDouble);
+}
+
+}  // namespace
+
+ValidationLoss validation_loss(models::UNet& net, const flow::OtPath& path, const data::Dataset& dataset,
+                               int64_t images, int64_t net_batch, const parallel::MpiSession& session,
+                               c10::Device device) {
+  const at::NoGradGuard no_grad;
+  images = std::min(images, dataset.size());
+  const auto mine = flow::samples_of_rank(images, net_batch, session.rank(), session.size());
+  std::string losses;
+  for (int64_t first = mine.first; first < mine.last; first += net_batch) {
+    const at::Tensor batch = losses_of_batch(net, path, dataset, first, net_batch, device);
+    const auto count = static_cast<size_t>(std::min(net_batch, mine.last - first));
+    losses.append(reinterpret_cast<const char*>(batch.const_data_ptr<double>()), count * sizeof(double));
+  }
+  std::string all;
+  for (const std::string& of_rank : session.control().gather(losses)) all += of_rank;
+  all = session.control().broadcast(all);
+  ValidationLoss result{.mean = 0, .by_time = {}, .images = images};
+  std::array<int64_t, kTimeBins> count{};
+  for (int64_t i = 0; i < images; ++i) {
+    double loss = 0;
+    std::memcpy(&loss, all.data() + static_cast<size_t>(i) * sizeof loss, sizeof loss);
+    result.mean += loss / static_cast<double>(images);
+    result.by_time[static_cast<size_t>(i % kTimeBins)] += loss;
+    ++count[static_cast<size_t>(i % kTimeBins)];
+  }
+  for (size_t bin = 0; bin < kTimeBins; ++bin)
+    result.by_time[bin] /= static_cast<double>(std::max<int64_t>(count[bin], 1));
+  return result;
+}
+
+void write_sample_grid(models::UNet& net, const flow::SampleConfig& config, data::ImageShape shape,
+                       const std::filesystem::path& file, const parallel::MpiSession& session, c10::Device device) {
+  const int64_t classes = net.config().num_classes;
+  const flow::VelocityForSamples velocity = [&](int64_t first, int64_t net_batch) -> flow::Velocity {
+    at::Tensor labels;
+    if (classes > 0) labels = at::remainder(at::arange(first, first + net_batch, at::kLong), classes).to(device);
+    return [&net, labels](const at::Tensor& x, const at::Tensor& t) { return net.forward(x, t, labels); };
+  };
+  const auto mine = flow::samples_of_rank(kGridImages, config.net_batch, session.rank(), session.size());
+  const std::vector<int64_t> chw{shape.channels, shape.height, shape.width};
+  std::string bytes;
+  if (mine.last > mine.first) {
+    const at::Tensor images = flow::sample_images(velocity, config, mine.first, mine.last - mine.first, chw, device);
+    bytes.assign(reinterpret_cast<const char*>(images.const_data_ptr<uint8_t>()), static_cast<size_t>(images.numel()));
+  }
+  std::string all;
+  for (const std::string& of_rank : session.control().gather(bytes)) all += of_rank;
+  if (session.rank() != 0) return;
+  std::vector<data::Image> tiles;
+  const auto size = static_cast<size_t>(shape.bytes());
+  for (size_t at = 0; at + size <= all.size(); at += size)
+    tiles.push_back(
+        {shape, {all.begin() + static_cast<std::ptrdiff_t>(at), all.begin() + static_cast<std::ptrdiff_t>(at + size)}});
+  const int64_t zoom = std::max<int64_t>(1, 48 / std::max(shape.height, shape.width));
+  std::filesystem::create_directories(file.parent_path());
+  data::write_png(file, data::image_grid(tiles, 8, 2 * zoom, 32, zoom));
+}
+
+}  // namespace cfm::trainer

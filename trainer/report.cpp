@@ -1,0 +1,122 @@
+#include "trainer/report.h"
+
+#include <cmath>
+#include <cstdio>
+
+#include "base/log.h"
+#include "checkpoint/store.h"
+
+namespace cfm::trainer {
+namespace {
+
+std::string number(double value, const char* format) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+
+}  // namespace
+
+parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested) {
+  return {.stop_requested = stop_requested,
+          .sums = {measure.loss_sum, measure.data_wait_seconds, measure.exposed_reduce_seconds},
+          .maxima = {measure.step_seconds}};
+}
+
+Report::Report(const TrainConfig& config, const parallel::MpiSession& session)
+    : config_(config),
+      ranks_(session.size()),
+      speaks_(session.rank() == 0),
+      events_(speaks_ ? std::filesystem::path(config.run_dir) / "events.jsonl" : std::filesystem::path()),
+      line_(speaks_) {}
+
+void Report::say(const std::string& text) {
+  if (!speaks_) return;
+  line_.interrupt();
+  cfm::say(text);
+}
+
+void Report::start(const checkpoint::Progress& at, bool resumed, const std::string& fingerprint, int64_t images,
+                   int64_t parameters, int threads) {
+  say("run        " + config_.run_dir +
+      (resumed ? ", resumed at step " + std::to_string(at.step) : ", from the start"));
+  say("network    " + std::to_string(parameters) + " parameters");
+  say("data       " + config_.train_data + ": " + std::to_string(images) + " images, fingerprint " + fingerprint);
+  say("ranks      " + std::to_string(ranks_) + " with " + std::to_string(threads) + " threads each, global batch " +
+      std::to_string(config_.global_batch));
+  events_.write("start", {{"step", at.step},
+                          {"images_seen", at.images_seen},
+                          {"steps", config_.steps},
+                          {"ranks", static_cast<int64_t>(ranks_)},
+                          {"threads", static_cast<int64_t>(threads)},
+                          {"global_batch", config_.global_batch},
+                          {"parameters", parameters},
+                          {"dataset_fingerprint", fingerprint}});
+  if (resumed) events_.write("rewind_to", {{"step", at.step}});
+}
+
+void Report::step(const StepMeasure& measure, const parallel::StepSummary& all) {
+  const double seconds = all.maxima[0];
+  smooth_seconds_ = smooth_seconds_ == 0 ? seconds : 0.9 * smooth_seconds_ + 0.1 * seconds;
+  const double loss = all.sums[0] / static_cast<double>(config_.global_batch);
+  if (measure.skipped) {
+    say("step " + std::to_string(measure.step) + ": update skipped, the gradient's norm is " +
+        number(measure.gradient_norm, "%g"));
+    events_.write("skipped", {{"step", measure.step}, {"gradient_norm", measure.gradient_norm}, {"loss", loss}});
+  }
+  const bool due = config_.log_every > 0 && measure.step % config_.log_every == 0;
+  if (due) {
+    events_.write("step", {{"step", measure.step},
+                           {"loss", loss},
+                           {"gradient_norm", measure.gradient_norm},
+                           {"lr", measure.lr},
+                           {"step_seconds", seconds},
+                           {"data_wait_seconds", all.sums[1] / ranks_},
+                           {"exposed_reduce_seconds", all.sums[2] / ranks_}});
+  }
+  if (!speaks_) return;
+  line_.show({.step = measure.step,
+              .steps = config_.steps,
+              .loss = loss,
+              .images_per_second = static_cast<double>(config_.global_batch) / smooth_seconds_,
+              .data_wait_share = seconds > 0 ? all.sums[1] / ranks_ / seconds : 0,
+              .learning_rate = measure.lr,
+              .gradient_norm = measure.gradient_norm,
+              .eta_seconds = smooth_seconds_ * static_cast<double>(config_.steps - measure.step)},
+             due);
+}
+
+void Report::checkpoint(int64_t step, double seconds) {
+  say("checkpoint " + checkpoint::step_name(step) + " in " + number(seconds, "%.2f") + " s");
+  events_.write("checkpoint", {{"step", step}, {"seconds", seconds}});
+}
+
+void Report::validation(int64_t step, const std::string& weights, const ValidationLoss& loss) {
+  std::string bins;
+  for (const double of_bin : loss.by_time) bins += " " + number(of_bin, "%.4f");
+  say("held-out   step " + std::to_string(step) + ", " + weights + ": loss " + number(loss.mean, "%.5f") + " on " +
+      std::to_string(loss.images) + " images; by t:" + bins);
+  events_.write("validation", {{"step", step},
+                               {"weights", weights},
+                               {"loss", loss.mean},
+                               {"images", loss.images},
+                               {"loss_by_t", bins.empty() ? bins : bins.substr(1)}});
+}
+
+void Report::samples(int64_t step, const std::string& file) {
+  say("samples    " + file);
+  events_.write("samples", {{"step", step}, {"file", file}});
+}
+
+void Report::end(const checkpoint::Progress& at, bool stopped, int signal) {
+  if (stopped) {
+    say("stopped    at step " + std::to_string(at.step) + " of " + std::to_string(config_.steps) +
+        (signal ? " on signal " + std::to_string(signal) : "") + ", saved; the same command continues");
+    events_.write("stop", {{"step", at.step}, {"signal", static_cast<int64_t>(signal)}});
+  } else {
+    say("done       " + std::to_string(at.step) + " steps, " + std::to_string(at.images_seen) + " images");
+    events_.write("end", {{"step", at.step}, {"images_seen", at.images_seen}});
+  }
+}
+
+}  // namespace cfm::trainer

@@ -1,0 +1,51 @@
+#pragma once
+// What a run says of itself: RUN/events.jsonl, the progress line, and messages that do not break it. Rank 0 speaks.
+
+#include <chrono>
+#include <string>
+
+#include "checkpoint/manifest.h"
+#include "metrics/event_log.h"
+#include "metrics/progress.h"
+#include "parallel/step_control.h"
+#include "trainer/held_out.h"
+#include "trainer/train.h"
+
+namespace cfm::trainer {
+
+// What one rank measured of a step.
+struct StepMeasure {
+  double loss_sum = 0;  // of this rank's samples
+  double data_wait_seconds = 0, exposed_reduce_seconds = 0;
+  double step_seconds = 0;
+  double gradient_norm = 0, lr = 0;  // equal on all ranks
+  int64_t step = 0;                  // the step that was made: 1 is the first
+  bool skipped = false;
+};
+
+parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested);
+
+class Report {
+ public:
+  Report(const TrainConfig& config, const parallel::MpiSession& session);
+
+  void start(const checkpoint::Progress& at, bool resumed, const std::string& fingerprint, int64_t images,
+             int64_t parameters, int threads);
+  // The step that `measure` describes, with what all ranks reported of it.
+  void step(const StepMeasure& measure, const parallel::StepSummary& all);
+  void checkpoint(int64_t step, double seconds);
+  void validation(int64_t step, const std::string& weights, const ValidationLoss& loss);
+  void samples(int64_t step, const std::string& file);
+  void end(const checkpoint::Progress& at, bool stopped, int signal);
+
+ private:
+  const TrainConfig& config_;
+  int ranks_;
+  bool speaks_;
+  metrics::EventLog events_;
+  metrics::ProgressLine line_;
+  double smooth_seconds_ = 0;  // a step's, over the last ones
+  void say(const std::string& text);
+};
+
+}  // namespace cfm::trainer

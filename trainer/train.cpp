@@ -1,0 +1,139 @@
+#include "trainer/train.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/sum.h>
+
+#include <cmath>
+#include <filesystem>
+#include <thread>
+
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "parallel/device.h"
+#include "parallel/gradient_reducer.h"
+#include "parallel/process_group.h"
+#include "parallel/step_control.h"
+#include "parallel/watchdog.h"
+#include "trainer/autocast.h"
+#include "trainer/batch.h"
+#include "trainer/held_out.h"
+#include "trainer/prepare.h"
+#include "trainer/report.h"
+#include "trainer/run_state.h"
+#include "trainer/stopwatch.h"
+
+namespace cfm::trainer {
+
+ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, const StopSignal& stop) {
+  // ---- the machine, the data, and a configuration that knows the data's shape ----
+  check_ranks(asked, session);
+  const c10::Device device = parallel::choose_device(session, asked.device);
+  const int threads = set_threads(asked, session);
+  const OpenedData data = open_data(asked, session);
+  const TrainConfig config = fitted_to_data(asked, data);
+  const flow::DrawConfig draws = draw_config(config);
+  const std::string& fingerprint = data.train.fingerprint();
+  prepare_run_dir(config, session);
+
+  // ---- weights, averages, moments: from the newest checkpoint, or fresh ----
+  RunState state = agreed(session, [&] { return fresh_state(config, device); });
+  checkpoint::Store store({config.run_dir, config.keep_last, config.keep_every}, session);
+  const checkpoint::Metadata bits = last_bits(config, session, device, threads);
+  const bool resumed = resume(state, config, fingerprint, bits, store, session.rank() == 0).has_value();
+  checkpoint::Progress& at = state.at;
+
+  // ---- gradients over ranks, batches ahead, someone who watches ----
+  parallel::ProcessGroup group(session, device, collective_timeout(config));
+  parallel::GradientReducer reducer(state.parameters, group);
+  data::Loader loader(data.train, loader_config(config, session, device), at.step, at.images_seen, draw_maker(draws));
+  parallel::StepControl control(session);
+  parallel::Watchdog watchdog(session, {.step_timeout = std::chrono::duration<double>(config.step_timeout)});
+  Report report(config, session);
+  report.start(at, resumed, fingerprint, data.train.size(), models::parameter_count(*state.net), threads);
+
+  const double weight = static_cast<double>(session.size()) / static_cast<double>(config.global_batch);
+  const bool labelled = config.model.num_classes > 0;
+  StepMeasure measure;  // of the step before, while its report is under way
+  int64_t skipped = 0;
+  bool stopping = false;
+
+  while (at.step < config.steps && !stopping) {
+    const Stopwatch watch;
+    at::Tensor loss_sum = at::zeros({}, at::TensorOptions(device).dtype(at::kFloat));
+    reducer.begin_step();
+    for (int64_t micro = 0; micro < loader.micro_batches_per_step(); ++micro) {
+      // shard -> batch -> path sample; t = 0 is noise, t = 1 is data
+      watchdog.enter("data", at.step);
+      const data::Batch host = loader.next();  // images uint8 [B,C,H,W], labels [B], draws
+      const TrainingBatch batch = to_training_batch(host, draws, labelled, device);     // x1, x0 [B,C,H,W], t [B]
+      const flow::PathSample sample = config.path.sample(batch.x0, batch.x1, batch.t);  // x_t, u_t [B,C,H,W]
+      // path sample -> velocity -> loss -> gradients
+      watchdog.enter("forward", at.step);
+      const models::DropoutKey dropout{config.seed, static_cast<uint64_t>(host.first_draw)};
+      const at::Tensor losses = [&] {
+        const Autocast autocast(config.precision == "bf16", device.type());
+        const at::Tensor v = state.net->forward(in_format(sample.x_t, config), batch.t, batch.labels, &dropout);
+        return flow::cfm_loss(v, sample.u_t);  // [B]
+      }();
+      const at::Tensor micro_loss = losses.sum();
+      loss_sum += micro_loss.detach();
+      watchdog.enter("backward", at.step);
+      if (micro + 1 == loader.micro_batches_per_step()) reducer.sync_next_backward();
+      (micro_loss * finite_or_nan(weight, micro_loss)).backward();
+    }
+    reducer.finish();
+
+    // guard -> clip -> optimizer -> EMA: the reduced gradient is the same on every rank, and so is what follows
+    watchdog.enter("update", at.step);
+    const std::vector<at::Tensor> gradients = reducer.gradients();
+    const double norm = gradient_norm(gradients);
+    const double lr = lr_at(config.schedule, at.step, config.steps);
+    const bool finite = std::isfinite(norm);
+    if (finite) {
+      clip_gradients(gradients, norm, config.clip_norm);
+      state.optimizer.step(gradients, lr, at.optimizer_steps);
+      state.ema.update(at.optimizer_steps);
+      ++at.optimizer_steps;
+    }
+    skipped = finite ? 0 : skipped + 1;
+    reducer.zero_gradients();
+    ++at.step;
+    at.images_seen += config.global_batch;
+
+    // what all ranks know of the step before; a request to stop is met by all after the same step
+    if (control.pending()) {
+      const parallel::StepSummary all = control.collect();
+      report.step(measure, all);
+      stopping = all.stop_requested;
+    }
+    measure = {.loss_sum = loss_sum.item<double>(),
+               .data_wait_seconds = loader.take_wait_seconds(),
+               .exposed_reduce_seconds = reducer.exposed_seconds(),
+               .step_seconds = watch.seconds(),
+               .gradient_norm = norm,
+               .lr = lr,
+               .step = at.step,
+               .skipped = !finite};
+    control.post(to_report(measure, stop.raised() != 0));
+    refuse_endless_skipping(skipped, config, at.step);
+
+    // checkpoint, and a look at held-out images and samples
+    const bool last = at.step == config.steps || stopping;
+    if (last || due(config.checkpoint_every, at.step)) {
+      watchdog.enter("checkpoint", at.step);
+      const Stopwatch saving;
+      store.save(parts_of(state, config, fingerprint), manifest_of(state, config, fingerprint, bits));
+      report.checkpoint(at.step, saving.seconds());
+    }
+    watchdog.enter("held-out", at.step);
+    look_at_held_out(state, config, data, report, session, device);
+  }
+
+  if (control.pending()) report.step(measure, control.collect());
+  report.end(at, stopping && at.step < config.steps, stop.raised());
+  watchdog.stop();
+  group.shut_down();
+  return at.step < config.steps ? ExitCode::kRequeue : ExitCode::kDone;
+}
+
+}  // namespace cfm::trainer

@@ -1,0 +1,71 @@
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "base/error.h"
+#include "checkpoint/safetensors.h"
+#include "flow/draws.h"
+#include "flow/path.h"
+#include "flow/sampler.h"
+#include "models/ema.h"
+#include "models/unet.h"
+#include "parallel/mpi_session.h"
+#include "trainer/lr_schedule.h"
+#include "trainer/optimizer.h"
+#include "trainer/stop_signal.h"
+
+namespace cfm::trainer {
+
+// Everything a run is made of. flags.cpp fills it; a field, its flag and its document use the same word.
+struct TrainConfig {
+  // run
+  std::string run_dir;
+  int64_t steps = 0;
+  uint64_t seed = 0;
+  std::string init_from;  // weights file to start from; empty: fresh weights
+  std::string device = "auto";
+  int threads = 0;            // of the network on each rank; 0: OMP_NUM_THREADS, or this node's cores over its ranks
+  double step_timeout = 600;  // seconds
+
+  // data
+  std::string train_data, val_data;
+  int64_t global_batch = 0;
+  int64_t micro_batch = 0;
+  int loader_threads = 1;
+
+  // science
+  flow::OtPath path;
+  bool horizontal_flip = true;
+  double label_drop = 0;
+  models::UNetConfig model;  // channels, image size and classes are the data's
+
+  // optimization
+  OptimizerConfig optimizer;
+  LrSchedule schedule;
+  double clip_norm = 1.0;  // 0: none
+  models::EmaConfig ema;
+  std::string precision = "fp32";  // fp32 or bf16 (autocast)
+  bool channels_last = false;
+  int64_t max_skipped = 10;  // non-finite gradients in a row that end the run
+
+  // what is written, and when (in steps; 0: never)
+  int64_t log_every = 10;
+  int64_t checkpoint_every = 1000;
+  int64_t keep_last = 2;
+  int64_t keep_every = 0;
+  int64_t val_every = 0;
+  int64_t val_images = 10000;
+  int64_t sample_every = 0;
+  flow::SampleConfig sample;
+
+  checkpoint::Metadata flags;  // all of the above as they were given, for the manifest
+  std::string settings;        // and as a table, for people
+
+  Problems validate() const;
+};
+
+// Trains from the newest checkpoint of run_dir, or from the start, to config.steps. Returns kDone, or kRequeue after
+// saving because a signal asked to stop. Collective over the session's ranks; throws Error.
+ExitCode train(const TrainConfig& config, const parallel::MpiSession& session, const StopSignal& stop);
+
+}  // namespace cfm::trainer

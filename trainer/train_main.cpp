@@ -1,0 +1,18 @@
+// cfm_train: from shards to checkpoints, on every rank that MPI started.
+
+#include "base/log.h"
+#include "parallel/mpi_session.h"
+#include "trainer/flags.h"
+#include "trainer/stop_signal.h"
+#include "trainer/train.h"
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  return cfm::parallel::run_mpi_main(argc, argv, [&](cfm::parallel::MpiSession& session) {
+    const auto config = cfm::trainer::read_flags(arguments);
+    if (session.rank() == 0) cfm::say(config ? config->settings : cfm::trainer::help());
+    if (!config) return cfm::ExitCode::kDone;
+    const cfm::trainer::StopSignal stop;
+    return cfm::trainer::train(*config, session, stop);
+  });
+}
