@@ -1,6 +1,7 @@
 #include <gflags/gflags.h>
 
 #include <algorithm>
+#include <charconv>
 #include <sstream>
 #include <utility>
 
@@ -29,6 +30,15 @@ std::string wrapped(const std::string& text, size_t indent, size_t width) {
   return lines;
 }
 
+// What a person would write: gflags prints 1e-5 as 1.0000000000000001e-05.
+std::string written(const std::string& value, const std::string& type) {
+  double number = 0;
+  const char* const end = value.data() + value.size();
+  if (type != "double" || std::from_chars(value.data(), end, number).ptr != end) return value;
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, number).ptr};
+}
+
 std::string padded(const std::string& text, size_t width) {
   return text + std::string(std::max(width, text.size()) - text.size(), ' ');
 }
@@ -43,9 +53,10 @@ std::vector<FlagSetting> flag_settings(const ProgramHelp& program) {
     if (flag.filename != program.defined_in) continue;
     const size_t colon = flag.description.find(": ");
     const bool grouped = colon != std::string::npos;
-    settings.push_back(
-        {flag.name, flag.current_value, flag.default_value, grouped ? flag.description.substr(0, colon) : "other",
-         grouped ? flag.description.substr(colon + 2) : flag.description, flag.current_value == flag.default_value});
+    settings.push_back({flag.name, written(flag.current_value, flag.type), written(flag.default_value, flag.type),
+                        grouped ? flag.description.substr(0, colon) : "other",
+                        grouped ? flag.description.substr(colon + 2) : flag.description,
+                        flag.current_value == flag.default_value});
   }
   std::stable_sort(settings.begin(), settings.end(), [&](const FlagSetting& a, const FlagSetting& b) {
     return std::pair(place_in(program.groups, a.group), a.group) <

@@ -18,9 +18,9 @@ NETWORKS = {
         use_scale_shift_norm=False, resblock_updown=False, conv_resample=True, dropout=0.1, num_classes=0, time_scale=1.0,
     ),
     "digits": dict(
-        image_size=8, in_channels=1, out_channels=1, model_channels=64, num_res_blocks=1, channel_mult=[1, 2],
+        image_size=8, in_channels=1, out_channels=1, model_channels=64, num_res_blocks=2, channel_mult=[1, 1],
         attention_resolutions=[4], num_heads=4, num_head_channels=32, use_new_attention_order=True,
-        use_scale_shift_norm=True, resblock_updown=True, conv_resample=True, dropout=0.1, num_classes=11, time_scale=1000.0,
+        use_scale_shift_norm=True, resblock_updown=False, conv_resample=True, dropout=0.1, num_classes=11, time_scale=1000.0,
     ),
 }
 
