@@ -1,7 +1,5 @@
 #include "evaluator/sample_progress.h"
 
-#include <unistd.h>
-
 #include <cstdio>
 
 #include "base/log.h"
@@ -10,22 +8,12 @@
 namespace cfm::evaluator {
 
 SampleProgress::SampleProgress(bool enabled, int64_t images)
-    : enabled_(enabled),
-      terminal_(::isatty(STDOUT_FILENO) == 1),
-      images_(images),
-      start_(Clock::now()),
-      last_(start_) {}
-
-SampleProgress::~SampleProgress() {
-  if (!live_) return;
-  std::fputc('\n', stdout);
-  std::fflush(stdout);
-}
+    : enabled_(enabled), images_(images), start_(Clock::now()), last_(start_) {}
 
 void SampleProgress::done(int64_t images) {
   const Clock::time_point now = Clock::now();
   constexpr std::chrono::seconds kPlainInterval{10};
-  if (!enabled_ || images == 0 || (!terminal_ && now - last_ < kPlainInterval)) return;
+  if (!enabled_ || images == 0 || (!line_.live() && now - last_ < kPlainInterval)) return;
   last_ = now;
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const double rate = static_cast<double>(images) / seconds;
@@ -33,10 +21,8 @@ void SampleProgress::done(int64_t images) {
   std::snprintf(text, sizeof text, "sampling     %lld/%lld images of rank 0  %.2f images/s  ETA %s",
                 static_cast<long long>(images), static_cast<long long>(images_), rate,
                 metrics::duration_text(static_cast<double>(images_ - images) / rate).c_str());
-  if (!terminal_) return say(text);
-  std::printf("\r%s\033[K", text);
-  std::fflush(stdout);
-  live_ = true;
+  if (line_.live()) return line_.show(text);
+  say(text);
 }
 
 }  // namespace cfm::evaluator

@@ -2,19 +2,21 @@
 #include <chrono>
 #include <cstdint>
 
+#include "base/live_line.h"
+
 namespace cfm::evaluator {
 
-// One line on rank 0: rewritten in place on a terminal, a plain line every ten seconds in a log.
+// One line on rank 0: rewritten in place where a person watches, a plain line every ten seconds in a log.
 class SampleProgress {
  public:
   // `images`: this rank's share.
   SampleProgress(bool enabled, int64_t images);
-  ~SampleProgress();  // ends a live line
   void done(int64_t images);
 
  private:
   using Clock = std::chrono::steady_clock;
-  bool enabled_, terminal_, live_ = false;
+  bool enabled_;
+  LiveLine line_;
   int64_t images_;
   Clock::time_point start_, last_;
 };

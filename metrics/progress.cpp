@@ -1,14 +1,9 @@
 #include "metrics/progress.h"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
-#include <string_view>
 
 #include "base/log.h"
 
@@ -34,20 +29,6 @@ std::string with_separators(double number) {
   return digits;
 }
 
-void write_raw(std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(STDOUT_FILENO, text.data(), text.size());
-    if (written <= 0) return;  // nobody reads: the work goes on
-    text.remove_prefix(static_cast<size_t>(written));
-  }
-}
-
-// Columns of the terminal; 0 where it does not say.
-size_t terminal_columns() {
-  winsize size{};
-  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
-}
-
 }  // namespace
 
 std::string progress_text(const ProgressNumbers& n) {
@@ -67,27 +48,10 @@ std::string duration_text(double seconds) {
   return all < 86400 ? clock : std::to_string(all / 86400) + "d " + clock;
 }
 
-ProgressLine::ProgressLine(bool enabled) : enabled_(enabled), terminal_(::isatty(STDOUT_FILENO) == 1) {}
-
-ProgressLine::~ProgressLine() { interrupt(); }
-
 void ProgressLine::show(const ProgressNumbers& numbers, bool plain_too) {
   if (!enabled_) return;
-  std::string text = progress_text(numbers);
-  if (!terminal_) {
-    if (plain_too) say(text);
-    return;
-  }
-  // A line that wraps could not be rewritten in place.
-  const size_t columns = terminal_columns();
-  if (columns > 1) text.resize(std::min(text.size(), columns - 1));
-  write_raw("\r" + text + "\x1b[K");
-  live_ = true;
-}
-
-void ProgressLine::interrupt() {
-  if (live_) write_raw("\n");
-  live_ = false;
+  if (line_.live()) return line_.show(progress_text(numbers));
+  if (plain_too) say(progress_text(numbers));
 }
 
 }  // namespace cfm::metrics

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "base/live_line.h"
+
 namespace cfm::metrics {
 
 struct ProgressNumbers {
@@ -24,15 +26,15 @@ std::string duration_text(double seconds);
 
 class ProgressLine {
  public:
-  explicit ProgressLine(bool enabled);  // rank 0
-  ~ProgressLine();                      // ends a live line with a newline
-  // On a terminal: replaces the line. Elsewhere: prints a line if plain_too.
+  explicit ProgressLine(bool enabled) : enabled_(enabled) {}  // rank 0
+  // Where a person watches: replaces the line. Elsewhere: prints a line if plain_too.
   void show(const ProgressNumbers& numbers, bool plain_too);
   // Ends the live line, so that other output starts on a line of its own.
-  void interrupt();
+  void interrupt() { line_.end(); }
 
  private:
-  bool enabled_, terminal_, live_ = false;
+  bool enabled_;
+  LiveLine line_;
 };
 
 }  // namespace cfm::metrics

@@ -1,20 +1,12 @@
 #include "packer/progress.h"
 
-#include <unistd.h>
-
-#include <cstdio>
-
 #include "base/log.h"
 
 namespace cfm::packer {
 
-Progress::Progress(int64_t images) : total_(images), terminal_(::isatty(STDOUT_FILENO) != 0) {}
+Progress::Progress(int64_t images) : total_(images) {}
 
-Progress::~Progress() {
-  if (shown_ && terminal_) std::printf("\r\033[K"), std::fflush(stdout);
-}
-
-std::string Progress::line() const {
+std::string Progress::text() const {
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
   const double rate = static_cast<double>(done_) / seconds;
   const auto left = static_cast<int64_t>(static_cast<double>(total_ - done_) / rate);
@@ -24,16 +16,11 @@ std::string Progress::line() const {
 
 void Progress::add(int64_t images) {
   done_ += images;
-  const auto interval = terminal_ ? std::chrono::milliseconds(200) : std::chrono::seconds(30);
+  const auto interval = line_.live() ? std::chrono::milliseconds(200) : std::chrono::seconds(30);
   if (Clock::now() - last_ < interval) return;
   last_ = Clock::now();
-  shown_ = true;
-  if (terminal_) {
-    std::printf("\r\033[K%s", line().c_str());
-    std::fflush(stdout);
-  } else {
-    say(line());
-  }
+  if (line_.live()) return line_.show(text());
+  say(text());
 }
 
 std::string grouped(int64_t number) {

@@ -3,20 +3,21 @@
 #include <cstdint>
 #include <string>
 
+#include "base/live_line.h"
+
 namespace cfm::packer {
 
-// One live line on a terminal, a plain line every 30 s in a log.
+// One live line where a person watches, a plain line every 30 s in a log.
 class Progress {
  public:
   explicit Progress(int64_t images);
-  ~Progress();  // ends the live line
   void add(int64_t images);
 
  private:
-  std::string line() const;
+  std::string text() const;
   using Clock = std::chrono::steady_clock;
   int64_t total_, done_ = 0;
-  bool terminal_, shown_ = false;
+  LiveLine line_;
   Clock::time_point start_ = Clock::now(), last_ = start_;
 };
 
