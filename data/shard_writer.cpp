@@ -1,12 +1,12 @@
 #include "data/shard_writer.h"
 
-#include <algorithm>
 #include <optional>
 #include <vector>
 
 #include "base/durable_file.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "data/fingerprint.h"
 #include "data/hdf5_id.h"
 #include "data/shard_layout.h"
 
@@ -14,7 +14,9 @@ namespace cfm::data {
 namespace {
 
 constexpr hsize_t kAlignment = 4096;
-constexpr hsize_t kAlignFrom = 512;  // smaller objects are metadata
+constexpr hsize_t kAlignFrom = 512;       // smaller objects are metadata
+constexpr int64_t kPieceBytes = 4 << 20;  // kept before they are written: a block of large images would be GBs
+constexpr const char* kImagesSumName = "images_xxh3_sum";
 
 Hdf5Id create_file(const std::filesystem::path& path) {
   const Hdf5Id access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
@@ -53,9 +55,11 @@ struct ShardWriter::Impl {
   int64_t images;
   std::map<std::string, std::string> attributes;
   std::optional<Hdf5Id> file, imgs;  // `file` is empty once the shard stands under its name
-  std::vector<uint8_t> block;        // images that are not written yet: less than one block
+  std::vector<uint8_t> piece;        // images that are not written yet
   std::vector<int64_t> labels;
+  std::optional<Xxh3> block_hash;  // of the block that has been begun
   std::string hashes;
+  ImagesFingerprint fingerprint;
 
   ~Impl() {
     if (!file) return;
@@ -69,21 +73,30 @@ struct ShardWriter::Impl {
   void check_written(bool ok) const {
     if (!ok) throw Error("cannot write " + temporary.string() + ": " + hdf5_reason(), ExitCode::kRetry);
   }
-  void write_block();
+  void write_piece();
+  void end_block();
   void write_rest();
 };
 
-void ShardWriter::Impl::write_block() {
-  const auto count = static_cast<hsize_t>(static_cast<int64_t>(block.size()) / shape.bytes());
+void ShardWriter::Impl::write_piece() {
+  if (piece.empty()) return;
+  const auto count = static_cast<hsize_t>(static_cast<int64_t>(piece.size()) / shape.bytes());
   const hsize_t start[4] = {labels.size() - count, 0, 0, 0};
   const hsize_t extent[4] = {count, static_cast<hsize_t>(shape.channels), static_cast<hsize_t>(shape.height),
                              static_cast<hsize_t>(shape.width)};
   const Hdf5Id memory(H5Screate_simple(4, extent, nullptr), H5Sclose);
   const Hdf5Id place(H5Dget_space(imgs->get()), H5Sclose);
   check_written(H5Sselect_hyperslab(place.get(), H5S_SELECT_SET, start, nullptr, extent, nullptr) >= 0 &&
-                H5Dwrite(imgs->get(), H5T_NATIVE_UINT8, memory.get(), place.get(), H5P_DEFAULT, block.data()) >= 0);
-  hashes += xxh3_128_hex(block.data(), block.size());
-  block.clear();
+                H5Dwrite(imgs->get(), H5T_NATIVE_UINT8, memory.get(), place.get(), H5P_DEFAULT, piece.data()) >= 0);
+  if (!block_hash) block_hash.emplace();
+  block_hash->update(piece.data(), piece.size());
+  piece.clear();
+}
+
+void ShardWriter::Impl::end_block() {
+  write_piece();
+  if (block_hash) hashes += block_hash->hex();
+  block_hash.reset();
 }
 
 void ShardWriter::Impl::write_rest() {
@@ -100,6 +113,7 @@ void ShardWriter::Impl::write_rest() {
                 hash_set.close());
   attributes[kVersionName] = kFormatVersion;
   attributes[kLabelsHashName] = xxh3_128_hex(labels.data(), labels.size() * sizeof(int64_t));
+  attributes[kImagesSumName] = fingerprint.hex();
   for (const auto& [name, value] : attributes) check_written(write_attribute(file->get(), name, value));
 }
 
@@ -116,7 +130,6 @@ ShardWriter::ShardWriter(std::filesystem::path path, ImageShape shape, int64_t i
   impl.shape = shape;
   impl.images = images;
   impl.attributes = std::move(attributes);
-  impl.block.reserve(static_cast<size_t>(std::min(images, kBlockImages) * shape.bytes()));
   const SilentHdf5 silent;
   impl.file.emplace(create_file(impl.temporary));
   impl.check_written(impl.file->ok());
@@ -136,10 +149,12 @@ void ShardWriter::append(std::span<const uint8_t> image, int64_t label) {
                 std::to_string(impl.images) + " has " + std::to_string(image.size()) + " bytes and label " +
                 std::to_string(label) + "; expected " + std::to_string(impl.shape.bytes()) +
                 " bytes and a label from 0.");
-  impl.block.insert(impl.block.end(), image.begin(), image.end());
+  impl.fingerprint.add(image, label);
+  impl.piece.insert(impl.piece.end(), image.begin(), image.end());
   impl.labels.push_back(label);
   const SilentHdf5 silent;
-  if (static_cast<int64_t>(impl.labels.size()) % kBlockImages == 0) impl.write_block();
+  if (static_cast<int64_t>(impl.piece.size()) >= kPieceBytes) impl.write_piece();
+  if (static_cast<int64_t>(impl.labels.size()) % kBlockImages == 0) impl.end_block();
 }
 
 void ShardWriter::finish() {
@@ -148,7 +163,7 @@ void ShardWriter::finish() {
         "shard " + impl.path.string() + ": " + std::to_string(impl.labels.size()) + " images were given; expected " +
             std::to_string(impl.images) + ", once.");
   const SilentHdf5 silent;
-  if (!impl.block.empty()) impl.write_block();
+  impl.end_block();
   impl.write_rest();
   impl.check_written(impl.imgs->close() && impl.file->close());
   fsync_file(impl.temporary);

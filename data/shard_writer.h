@@ -11,8 +11,9 @@
 namespace cfm::data {
 
 // Writes one shard: `imgs` uint8 (N,C,H,W) and `labels` int64 (N,), contiguous, unfiltered, data aligned to 4 KiB, text
-// attributes, `xxh3` of every 1024 images. N is fixed at the start. The file appears under its name when finish()
-// returns (written as path.tmp, fsynced, renamed).
+// attributes, `xxh3` of every 1024 images, `images_xxh3_sum` (data/fingerprint.h) of all. N is fixed at the start.
+// Keeps a few MB of images, whatever their size. The file appears under its name when finish() returns (written as
+// path.tmp, fsynced, renamed).
 class ShardWriter {
  public:
   ShardWriter(std::filesystem::path path, ImageShape shape, int64_t images,
