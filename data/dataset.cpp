@@ -1,9 +1,8 @@
 #include "data/dataset.h"
 
 #include <algorithm>
-
-#include "base/error.h"
-#include "base/hash.h"
+#include <cstdio>
+#include <nlohmann/json.hpp>
 
 namespace cfm::data {
 namespace {
@@ -22,10 +21,6 @@ std::vector<path> shard_files(const path& place) {
   check(!files.empty(), "folder " + place.string() + " holds no shards (*.h5, *.hdf5). Write them with cfm_pack.");
   std::ranges::sort(files);
   return files;
-}
-
-std::string shape_text(const ImageShape& shape) {
-  return std::to_string(shape.channels) + "x" + std::to_string(shape.height) + "x" + std::to_string(shape.width);
 }
 
 void check_alike(const Shard& first, const Shard& other) {
@@ -47,34 +42,185 @@ void check_complete(const std::vector<Shard>& shards, const path& folder) {
             " shards. Copy the missing ones, or pack again.");
 }
 
-std::string fingerprint_of(const std::vector<Shard>& shards) {
-  Xxh3 hash;
-  const auto add = [&hash](const std::string& text) { hash.update(text.data(), text.size()); };
-  add("cfm data set 1\n");
-  for (const Shard& shard : shards) {
-    add(std::to_string(shard.size()) + " " + shape_text(shard.image_shape()) + "\n");
-    add(xxh3_128_hex(shard.labels().data(), shard.labels().size() * sizeof(int64_t)) + "\n");
-    for (const std::string& block : shard.block_hashes().empty() ? shard.compute_block_hashes() : shard.block_hashes())
-      add(block + "\n");
-  }
-  return hash.hex();
+std::string gigabytes(int64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, bytes < 100'000'000 ? "%.3f GB" : "%.2f GB", static_cast<double>(bytes) / 1e9);
+  return text;
+}
+
+// "contiguous", or what the files differ in: "contiguous; gzip, chunks of (128,3,8,8)".
+std::string storage_text(const std::vector<Shard>& shards) {
+  std::vector<std::string> seen;
+  for (const Shard& shard : shards)
+    if (std::ranges::find(seen, shard.plan().storage) == seen.end()) seen.push_back(shard.plan().storage);
+  std::string text = seen.front();
+  for (size_t i = 1; i < std::min<size_t>(seen.size(), 3); ++i) text += "; " + seen[i];
+  return text + (seen.size() > 3 ? "; ..." : "");
 }
 
 }  // namespace
 
-Dataset Dataset::open(const std::filesystem::path& path) {
+Problems DatasetOptions::validate() const {
+  Problems problems;
+  if (data_mode != "auto" && data_mode != "pread" && data_mode != "ram")
+    problems.push_back("--data_mode=" + data_mode + ": there are auto, pread, ram");
+  if (!stage_dir.empty() && data_mode == "ram")
+    problems.push_back("--stage_dir with --data_mode=ram: images are read once then; leave out one of the two");
+  return problems;
+}
+
+// Rank 0 asks, the others are told: a parallel file system meets one reader, however many ranks there are.
+void Dataset::read_facts(const DatasetOptions& options) {
+  std::string told;
+  options.ranks.together([&] {
+    if (options.ranks.rank != 0) return;
+    nlohmann::json all = nlohmann::json::array();
+    for (const auto& file : shard_files(path_)) {
+      shards_.emplace_back(file, options.hdf5 != nullptr ? options.hdf5->facts(file) : data::read_facts(file));
+      check_alike(shards_.front(), shards_.back());
+      const std::string facts = to_bytes(shards_.back().facts());
+      if (options.ranks.size > 1) all.push_back({file.string(), nlohmann::json::binary({facts.begin(), facts.end()})});
+    }
+    if (std::filesystem::is_directory(path_)) check_complete(shards_, path_);
+    nlohmann::json::to_cbor(all, told);
+  });
+  told = options.ranks.from_rank0(told);
+  options.ranks.together([&] {
+    if (options.ranks.rank == 0) return;
+    for (const auto& file : nlohmann::json::from_cbor(told)) {
+      const auto& facts = file.at(1).get_binary();
+      shards_.emplace_back(file.at(0).get<std::string>(), facts_from_bytes({facts.begin(), facts.end()}));
+    }
+  });
+}
+
+Dataset Dataset::open(const std::filesystem::path& path, const DatasetOptions& options) {
+  check_no_problems(options.validate());
   Dataset dataset;
   dataset.path_ = path;
-  for (const auto& file : shard_files(path)) {
-    dataset.shards_.emplace_back(file);
-    check_alike(dataset.shards_.front(), dataset.shards_.back());
+  dataset.read_facts(options);
+  for (const Shard& shard : dataset.shards_) {
     dataset.starts_.push_back(dataset.size_);
-    dataset.size_ += dataset.shards_.back().size();
+    dataset.size_ += shard.size();
   }
   dataset.starts_.push_back(dataset.size_);
-  if (std::filesystem::is_directory(path)) check_complete(dataset.shards_, path);
-  dataset.fingerprint_ = fingerprint_of(dataset.shards_);
+  if (options.groups < 1 || options.groups > dataset.size_)
+    throw SharedError("--data_groups=" + std::to_string(options.groups) + ": expected 1 to " +
+                      std::to_string(dataset.size_) + ", the images of " + path.string());
+  const Slots groups = part_of(options.groups, options.ranks.node, options.ranks.nodes);
+  dataset.readable_ = options.groups == 1 ? Slots{0, dataset.size_}
+                                          : Slots{part_of(dataset.size_, groups.first, options.groups).first,
+                                                  part_of(dataset.size_, groups.last, options.groups).first};
+  dataset.open_files(options);
   return dataset;
+}
+
+bool Dataset::is_readable(size_t shard) const {
+  return of_shard(shard).first < readable_.last && of_shard(shard).last > readable_.first;
+}
+
+void Dataset::open_files(const DatasetOptions& options) {
+  // Samples of foreign files make the fingerprint, so rank 0 opens those whatever it reads later.
+  std::string fingerprint;
+  options.ranks.together([&] {
+    if (options.ranks.rank != 0) return;
+    for (Shard& shard : shards_)
+      if (!shard.is_ours()) shard.open();
+    if (options.verify)
+      for (const Shard& shard : shards_) learn_images_fingerprint(shard, options.hdf5);
+    fingerprint_ = fingerprint_of(shards_);
+    fingerprint = fingerprint_.files + fingerprint_.images;
+  });
+  fingerprint = options.ranks.from_rank0(fingerprint);
+  fingerprint_ = {.images = fingerprint.substr(32), .files = fingerprint.substr(0, 32)};
+  if (options.metadata_only) return;
+
+  std::vector<Shard*> own;
+  for (size_t i = 0; i < shards_.size(); ++i)
+    if (is_readable(i)) own.push_back(&shards_[i]);
+  if (options.stage_dir.empty()) {
+    options.ranks.together([&] {
+      for (Shard* shard : own) shard->open();
+    });
+  } else {
+    staging_ = std::make_unique<Staging>(options.stage_dir, fingerprint_.files.substr(0, 12), own, options.ranks);
+  }
+  if (options.verify) verify_together(options);
+  if (choose_memory(options)) fill_memory(options);
+}
+
+void Dataset::verify_together(const DatasetOptions& options) {
+  const auto mine = static_cast<size_t>(options.ranks.node_rank), step = static_cast<size_t>(options.ranks.node_size);
+  options.ranks.together([&] {
+    for (size_t i = mine; i < shards_.size(); i += step)
+      if (is_readable(i) && shards_[i].plan().access != Access::kOnePass) shards_[i].verify();
+  });
+}
+
+// Decides by what rank 0 finds, so that all nodes do the same, and says why in access_.
+bool Dataset::choose_memory(const DatasetOptions& options) {
+  const auto one_pass =
+      std::ranges::find_if(shards_, [](const Shard& shard) { return shard.plan().access == Access::kOnePass; });
+  const std::string storage = storage_text(shards_);
+  const int64_t bytes = readable_.count() * image_shape().bytes();
+  std::string choice = options.data_mode;
+  options.ranks.together([&] {
+    check(
+        options.data_mode != "pread" || one_pass == shards_.end(),
+        "--data_mode=pread cannot read " +
+            (one_pass == shards_.end() ? "" : one_pass->path().string() + " (" + one_pass->plan().storage + ")") +
+            ": only whole images in unfiltered chunks or contiguous. Use --data_mode=ram, or pack the file again with "
+            "cfm_pack.");
+    if (options.data_mode != "auto" || options.ranks.rank != 0) return;
+    // Half of what there is: the page cache, the network and other ranks need room too.
+    const auto room = static_cast<int64_t>(options.ranks.size > options.ranks.nodes
+                                               ? std::min(available_memory() / 2, available_shared_memory())
+                                               : available_memory() / 2);
+    choice = one_pass != shards_.end() || (bytes <= room && staging_ == nullptr) ? "ram" : "pread";
+  });
+  choice = options.ranks.from_rank0(choice);
+  const std::string share = options.ranks.size > options.ranks.nodes
+                                ? ", shared by a node's " + std::to_string(options.ranks.node_size) + " ranks"
+                                : "";
+  access_ = choice == "ram" ? "ram: " + gigabytes(bytes) + share + " (files: " + storage + ")"
+                            : "pread: " + storage + (staging_ ? ", staged in " + staging_->folder().string() : "");
+  return choice == "ram";
+}
+
+void Dataset::fill_memory(const DatasetOptions& options) {
+  const int64_t image_bytes = image_shape().bytes();
+  auto memory = std::make_unique<ImageMemory>(static_cast<uint64_t>(readable_.count() * image_bytes), options.ranks);
+  const auto place = [&](int64_t first, int64_t count) {
+    return memory->bytes().subspan(static_cast<size_t>((first - readable_.first) * image_bytes),
+                                   static_cast<size_t>(count * image_bytes));
+  };
+  options.ranks.together([&] {
+    // What pread serves: each of the node's ranks reads an equal, contiguous part of all images.
+    const Slots mine = part_of(readable_.count(), options.ranks.node_rank, options.ranks.node_size);
+    const int64_t piece = std::max<int64_t>(1, (int64_t{4} << 20) / image_bytes);
+    for (size_t i = 0; i < shards_.size(); ++i) {
+      if (shards_[i].plan().access == Access::kOnePass) continue;
+      const int64_t end = std::min(of_shard(i).last, readable_.first + mine.last);
+      for (int64_t at = std::max(of_shard(i).first, readable_.first + mine.first); at < end; at += piece) {
+        const int64_t count = std::min(piece, end - at);
+        shards_[i].read(at - of_shard(i).first, place(at, count));
+      }
+    }
+    // What only libhdf5 can read: whole files, in turn.
+    for (size_t i = 0; i < shards_.size(); ++i) {
+      if (shards_[i].plan().access != Access::kOnePass || !is_readable(i) ||
+          static_cast<int>(i) % options.ranks.node_size != options.ranks.node_rank)
+        continue;
+      for_all_images(shards_[i], options.hdf5, [&](int64_t first, std::span<const uint8_t> pixels) {
+        const int64_t at = of_shard(i).first + first, count = static_cast<int64_t>(pixels.size()) / image_bytes;
+        const int64_t begin = std::max(at, readable_.first), end = std::min(at + count, readable_.last);
+        if (begin >= end) return;
+        const std::span<uint8_t> to = place(begin, end - begin);
+        std::ranges::copy(pixels.subspan(static_cast<size_t>((begin - at) * image_bytes), to.size()), to.begin());
+      });
+    }
+  });
+  memory_ = std::move(memory);
 }
 
 int64_t Dataset::num_classes() const {
@@ -103,14 +249,27 @@ void Dataset::read(std::span<const int64_t> indices, std::span<uint8_t> out) con
     throw Error("data set " + path_.string() + ": " + std::to_string(indices.size()) + " images take " +
                 std::to_string(indices.size() * bytes) + " bytes; given room for " + std::to_string(out.size()) + ".");
   for (size_t i = 0; i < indices.size(); ++i) {
-    const size_t shard = shard_of(indices[i]);
-    shards_[shard].read(indices[i] - starts_[shard], out.subspan(i * bytes, bytes));
+    const int64_t index = indices[i];
+    if (index < readable_.first || index >= readable_.last) {
+      shard_of(index);  // says so if there is no such image at all
+      throw Error("data set " + path_.string() + ": image " + std::to_string(index) +
+                  " is another node's; this one has " + std::to_string(readable_.first) + " to " +
+                  std::to_string(readable_.last - 1) + ".");
+    }
+    if (memory_ != nullptr) {
+      const auto from = memory_->bytes().subspan(static_cast<size_t>(index - readable_.first) * bytes, bytes);
+      std::ranges::copy(from, out.begin() + static_cast<std::ptrdiff_t>(i * bytes));
+      continue;
+    }
+    const size_t shard = shard_of(index);
+    shards_[shard].read(index - starts_[shard], out.subspan(i * bytes, bytes));
   }
 }
 
 int64_t Dataset::verify() const {
   int64_t blocks = 0;
-  for (const Shard& shard : shards_) blocks += shard.verify();
+  for (size_t i = 0; i < shards_.size(); ++i)
+    if (is_readable(i) && shards_[i].plan().access != Access::kOnePass) blocks += shards_[i].verify();
   return blocks;
 }
 

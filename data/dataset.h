@@ -1,48 +1,81 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+#include "data/dataset_fingerprint.h"
+#include "data/hdf5_process.h"
+#include "data/image_memory.h"
+#include "data/ranks.h"
+#include "data/sample_order.h"
 #include "data/shard.h"
+#include "data/staging.h"
 
 namespace cfm::data {
 
-// Shards as one sequence of images. Reading is thread-safe.
+struct DatasetOptions {
+  std::string data_mode = "auto";   // auto, pread, ram
+  bool verify = false;              // read all images first and compare their hashes
+  int64_t groups = 1;               // data groups; a node reads its own groups' images only
+  std::filesystem::path stage_dir = "";  // where a node copies its own files to before it reads them; empty: nowhere
+  Ranks ranks = {};
+  Hdf5Process* hdf5 = nullptr;  // where libhdf5 runs; null: in this process, for files that we have just written
+  bool metadata_only = false;   // no image will be read
+  Problems validate() const;
+};
+
+// Files of images as one sequence. Reading is thread-safe.
 class Dataset {
  public:
-  // `path`: a folder (all *.h5 and *.hdf5 in it, by name) or one file. Refuses, naming both files, shards whose image
-  // shapes differ or that belong to different packings (split, seed, number of shards); an empty folder; a folder from
-  // which shards are missing.
-  static Dataset open(const std::filesystem::path& path);
+  // `path`: a folder (all *.h5 and *.hdf5 in it, by name) or one file. Rank 0 asks libhdf5 and tells the others.
+  // Refuses, naming both files, shards whose image shapes differ or that belong to different packings (split, seed,
+  // number of shards); an empty folder; a folder from which shards are missing. Collective.
+  static Dataset open(const std::filesystem::path& path, const DatasetOptions& options = {});
 
   int64_t size() const { return size_; }
   ImageShape image_shape() const { return shards_.front().image_shape(); }
   int64_t num_classes() const;  // 1 + the largest label
   const std::vector<Shard>& shards() const { return shards_; }
   int64_t label(int64_t index) const;
-  // One image, NCHW bytes.
+  // One image, CHW bytes. Throws Error for an image that is not this node's.
   void read(int64_t index, std::span<uint8_t> out) const;
   // Several, one behind the other in the order of `indices`.
   void read(std::span<const int64_t> indices, std::span<uint8_t> out) const;
-  // Reads all and compares it with the block hashes: Shard::verify of every shard. Returns the number of blocks
-  // compared.
+  // The images that this node may read: those of its groups.
+  Slots readable() const { return readable_; }
+  // Reads all readable images and compares them with the block hashes: Shard::verify of every shard of ours. Returns
+  // the number of blocks compared.
   int64_t verify() const;
-  // 32 hex digits over the shards in the order of their names: sizes, shapes, labels and block hashes. It is what
-  // stands in checkpoints and results. The hashes of a file that brings none are computed at open, from all of its
-  // images.
-  const std::string& fingerprint() const { return fingerprint_; }
+  // What stands in checkpoints and results.
+  const Fingerprint& fingerprint() const { return fingerprint_; }
+  // How images are read, and why, in words: "ram: 3.94 GB, shared by a node's 4 ranks".
+  const std::string& access() const { return access_; }
   const std::filesystem::path& path() const { return path_; }
 
  private:
+  Dataset() = default;
   size_t shard_of(int64_t index) const;
+  Slots of_shard(size_t shard) const { return {starts_[shard], starts_[shard + 1]}; }
+  bool is_readable(size_t shard) const;
+  void read_facts(const DatasetOptions& options);
+  void open_files(const DatasetOptions& options);
+  bool choose_memory(const DatasetOptions& options);
+  void fill_memory(const DatasetOptions& options);
+  void verify_together(const DatasetOptions& options);
 
   std::filesystem::path path_;
   std::vector<Shard> shards_;
   std::vector<int64_t> starts_;  // of each shard, and the end
   int64_t size_ = 0;
-  std::string fingerprint_;
+  Slots readable_{0, 0};
+  Fingerprint fingerprint_;
+  std::string access_;
+  std::unique_ptr<Staging> staging_;
+  std::unique_ptr<ImageMemory> memory_;  // of the readable images; null: pread
 };
 
 }  // namespace cfm::data

@@ -1,13 +1,13 @@
 #include "data/loader.h"
 
-#include <ATen/ops/empty.h>
-
 #include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
 #include <optional>
 #include <thread>
+
+#include "data/batch_memory.h"
 
 namespace cfm::data {
 
@@ -46,7 +46,8 @@ struct Loader::Impl {
         first_step(step),
         first_image(images_seen),
         pieces(micro_batches(slots_of_rank(c.global_batch, c.rank, c.size), c.micro_batch)),
-        order(c.seed, d.size()),
+        order(c.seed, d.size(), c.data_groups),
+        memory(c.pinned),
         ring(static_cast<size_t>(c.ahead)) {}
   ~Impl() {
     {
@@ -66,6 +67,7 @@ struct Loader::Impl {
   const int64_t first_step, first_image;
   const std::vector<Slots> pieces;
   SampleOrder order;
+  BatchMemory memory;
 
   std::mutex mutex;
   std::condition_variable filled, emptied;
@@ -84,11 +86,10 @@ Batch Loader::Impl::make(int64_t ticket) {
   const ImageShape shape = dataset.image_shape();
   Batch batch;
   batch.step = first_step + ticket / per_step;
-  batch.first_draw = first_image + ticket / per_step * config.global_batch + piece.first;
-  batch.image_ids = order.indices(batch.first_draw, piece.count());
-  const auto options = at::TensorOptions().pinned_memory(config.pinned);
-  batch.images = at::empty({piece.count(), shape.channels, shape.height, shape.width}, options.dtype(at::kByte));
-  batch.labels = at::empty({piece.count()}, options.dtype(at::kLong));
+  const int64_t images_seen = first_image + ticket / per_step * config.global_batch;
+  batch.first_draw = images_seen + piece.first;
+  batch.image_ids = order.indices(images_seen, config.global_batch, piece);
+  std::tie(batch.images, batch.labels) = memory.take({piece.count(), shape.channels, shape.height, shape.width});
   dataset.read(batch.image_ids, {batch.images.mutable_data_ptr<uint8_t>(), static_cast<size_t>(batch.images.numel())});
   int64_t* labels = batch.labels.mutable_data_ptr<int64_t>();
   for (const int64_t id : batch.image_ids) *labels++ = dataset.label(id);

@@ -29,7 +29,8 @@ struct LoaderConfig {
   uint64_t seed = 0;
   int64_t global_batch = 1;
   int64_t micro_batch = 0;  // 0: the rank's slots in one piece
-  int rank = 0, size = 1;
+  int rank = 0, size = 1;   // ranks are numbered node by node where there are data groups
+  int64_t data_groups = 1;
   int threads = 1;
   int64_t ahead = 3;  // batches kept ready
   bool pinned = false;

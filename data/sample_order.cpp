@@ -53,41 +53,56 @@ std::vector<uint32_t> permutation(Stream stream, int64_t n) {
   return order;
 }
 
-std::vector<uint32_t> permutation(uint64_t seed, uint64_t epoch, int64_t n) {
-  return permutation(Stream{seed, Purpose::kPermutation, epoch}, n);
+std::vector<uint32_t> permutation(uint64_t seed, uint64_t epoch, int64_t n, int64_t group) {
+  return permutation(Stream{seed, Purpose::kPermutation, (static_cast<uint64_t>(group) << 32) + epoch}, n);
 }
 
-SampleOrder::SampleOrder(uint64_t seed, int64_t images) : seed_(seed), images_(images) {
+Slots part_of(int64_t count, int64_t i, int64_t n) { return {i * count / n, (i + 1) * count / n}; }
+
+SampleOrder::SampleOrder(uint64_t seed, int64_t images, int64_t groups)
+    : seed_(seed), images_(images), groups_(groups) {
   check(images > 0, "the order of " + std::to_string(images) + " images: expected at least one.");
+  check(groups >= 1 && groups <= images, "--data_groups=" + std::to_string(groups) + ": expected 1 to " +
+                                             std::to_string(images) + ", the number of images.");
 }
 
-std::shared_ptr<const std::vector<uint32_t>> SampleOrder::epoch(int64_t number) {
+std::shared_ptr<const std::vector<uint32_t>> SampleOrder::epoch(int64_t group, int64_t number) {
   const std::lock_guard lock(mutex_);
-  for (const Epoch& known : recent_)
-    if (known.number == number) return known.order;
-  Epoch& oldest = recent_[recent_[0].number <= recent_[1].number ? 0 : 1];
-  oldest.order =
-      std::make_shared<const std::vector<uint32_t>>(permutation(seed_, static_cast<uint64_t>(number), images_));
+  Epoch(&known)[2] = recent_[group].epochs;
+  for (const Epoch& one : known)
+    if (one.number == number) return one.order;
+  Epoch& oldest = known[known[0].number <= known[1].number ? 0 : 1];
+  oldest.order = std::make_shared<const std::vector<uint32_t>>(
+      permutation(seed_, static_cast<uint64_t>(number), part_of(images_, group, groups_).count(), group));
   oldest.number = number;
   return oldest.order;
 }
 
-std::vector<int64_t> SampleOrder::indices(int64_t first, int64_t count) {
-  std::vector<int64_t> indices;
-  indices.reserve(static_cast<size_t>(count));
+// Positions first .. first + count - 1 of a group's own order.
+void SampleOrder::append(std::vector<int64_t>& indices, int64_t group, int64_t first, int64_t count) {
+  const Slots images = part_of(images_, group, groups_);
   for (int64_t position = first; position < first + count;) {
-    const auto order = epoch(position / images_);
-    const int64_t begin = position % images_;
-    const int64_t end = std::min(images_, begin + first + count - position);
-    indices.insert(indices.end(), order->begin() + begin, order->begin() + end);
+    const auto order = epoch(group, position / images.count());
+    const int64_t begin = position % images.count();
+    const int64_t end = std::min(images.count(), begin + first + count - position);
+    for (int64_t i = begin; i < end; ++i) indices.push_back(images.first + (*order)[static_cast<size_t>(i)]);
     position += end - begin;
+  }
+}
+
+std::vector<int64_t> SampleOrder::indices(int64_t images_seen, int64_t global_batch, Slots slots) {
+  std::vector<int64_t> indices;
+  indices.reserve(static_cast<size_t>(slots.count()));
+  const int64_t of_group = global_batch / groups_;  // slots of a step
+  for (int64_t slot = slots.first; slot < slots.last;) {
+    const int64_t group = slot / of_group, end = std::min(slots.last, (group + 1) * of_group);
+    append(indices, group, images_seen / groups_ + slot % of_group, end - slot);
+    slot = end;
   }
   return indices;
 }
 
-Slots slots_of_rank(int64_t global_batch, int rank, int size) {
-  return {rank * global_batch / size, (rank + 1) * global_batch / size};
-}
+Slots slots_of_rank(int64_t global_batch, int rank, int size) { return part_of(global_batch, rank, size); }
 
 std::vector<Slots> micro_batches(Slots slots, int64_t micro_batch) {
   const int64_t count = slots.count();
@@ -96,6 +111,45 @@ std::vector<Slots> micro_batches(Slots slots, int64_t micro_batch) {
   for (int64_t piece = 0; piece < pieces; ++piece)
     result.push_back({slots.first + piece * count / pieces, slots.first + (piece + 1) * count / pieces});
   return result;
+}
+
+namespace {
+
+// "1, 2, 4, 8": the divisors of n that are at most `most`, the largest ones if there are many.
+std::string divisors(int64_t n, int64_t most) {
+  std::vector<int64_t> found;
+  for (int64_t d = 1; d <= std::min(n, most); ++d)
+    if (n % d == 0) found.push_back(d);
+  constexpr size_t kShown = 12;
+  std::string text = found.size() > kShown ? "..., " : "";
+  for (size_t i = found.size() > kShown ? found.size() - kShown : 0; i < found.size(); ++i)
+    text += std::to_string(found[i]) + (i + 1 < found.size() ? ", " : "");
+  return text;
+}
+
+}  // namespace
+
+Problems group_problems(int64_t groups, int64_t global_batch, int64_t images, int64_t images_seen,
+                        const std::vector<int>& ranks_by_node) {
+  if (groups == 1) return {};
+  Problems problems;
+  const auto nodes = static_cast<int64_t>(ranks_by_node.size());
+  const std::string flag = "--data_groups=" + std::to_string(groups);
+  if (groups < 1 || groups > images) return {flag + ": expected 1 to " + std::to_string(images) + ", the images."};
+  if (groups % nodes != 0)
+    problems.push_back(flag + " cannot be dealt to " + std::to_string(nodes) +
+                       " nodes: each must have as many. Legal numbers of nodes: " + divisors(groups, groups) + ".");
+  if (global_batch % groups != 0)
+    problems.push_back(flag + " does not divide --global_batch=" + std::to_string(global_batch) +
+                       ". Legal numbers of groups: " + divisors(global_batch, images) + ".");
+  if (images_seen % groups != 0)
+    problems.push_back(flag + " does not divide the " + std::to_string(images_seen) +
+                       " images that the run has seen: it was made with other groups.");
+  const auto [least, most] = std::ranges::minmax_element(ranks_by_node);
+  if (*least != *most)
+    problems.push_back(flag + ": nodes have " + std::to_string(*least) + " to " + std::to_string(*most) +
+                       " ranks; expected as many on each. Legal with uneven nodes: --data_groups=1.");
+  return problems;
 }
 
 }  // namespace cfm::data

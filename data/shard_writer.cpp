@@ -8,7 +8,6 @@
 #include "base/hash.h"
 #include "data/fingerprint.h"
 #include "data/hdf5_id.h"
-#include "data/shard_layout.h"
 
 namespace cfm::data {
 namespace {
@@ -16,7 +15,6 @@ namespace {
 constexpr hsize_t kAlignment = 4096;
 constexpr hsize_t kAlignFrom = 512;       // smaller objects are metadata
 constexpr int64_t kPieceBytes = 4 << 20;  // kept before they are written: a block of large images would be GBs
-constexpr const char* kImagesSumName = "images_xxh3_sum";
 
 Hdf5Id create_file(const std::filesystem::path& path) {
   const Hdf5Id access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);

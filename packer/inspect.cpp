@@ -45,7 +45,7 @@ std::string dataset_text(const std::filesystem::path& path) {
   for (const char* name : {"source", "resize", "split", "seed", "grey_levels", "label_map"})
     if (const std::string value = first.attribute(name); !value.empty() && value != "{}")
       text += line(name, value.size() > 100 ? value.substr(0, 97) + "..." : value);
-  return text + line("fingerprint", dataset.fingerprint());
+  return text + line("fingerprint", dataset.fingerprint().text());
 }
 
 }  // namespace

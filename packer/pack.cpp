@@ -250,7 +250,7 @@ PackReport pack(const PackConfig& config) {
   report.classes = dataset.num_classes();
   report.bytes = bytes_of(dataset);
   report.image_shape = dataset.image_shape();
-  report.fingerprint = dataset.fingerprint();
+  report.fingerprint = dataset.fingerprint().files;
   return report;
 }
 

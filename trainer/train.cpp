@@ -32,7 +32,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   const OpenedData data = open_data(asked, session);
   const TrainConfig config = fitted_to_data(asked, data);
   const flow::DrawConfig draws = draw_config(config);
-  const std::string& fingerprint = data.train.fingerprint();
+  const std::string& fingerprint = data.train.fingerprint().files;
   prepare_run_dir(config, session);
 
   // ---- weights, averages, moments: from the newest checkpoint, or fresh ----

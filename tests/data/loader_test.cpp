@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <set>
 #include <thread>
 
 #include "support/data_support.h"
@@ -90,7 +91,7 @@ TEST_F(LoaderTest, ContinuesWhereItWasInterruptedAndWithAnotherGlobalBatch) {
   config.global_batch = 25;
   Loader larger(dataset_, config, 10, 100);
   take(larger, 4);
-  EXPECT_EQ(seen, data::SampleOrder(9, kImages).indices(0, 200));
+  EXPECT_EQ(seen, data::SampleOrder(9, kImages).indices(0, 200, {0, 200}));
 }
 
 TEST_F(LoaderTest, TakesBatchesLargerThanTheDataSet) {
@@ -125,9 +126,20 @@ TEST_F(LoaderTest, RethrowsAnErrorOfPrepareInItsTurn) {
 }
 
 TEST_F(LoaderTest, RethrowsAReadErrorThatNamesTheFile) {
+  const Dataset dataset = Dataset::open(folder_.path(), {.data_mode = "pread"});
   std::filesystem::resize_file(folder_ / "b.h5", 100);
-  Loader loader(dataset_, LoaderConfig{.global_batch = 53, .threads = 2}, 0, 0);
+  Loader loader(dataset, LoaderConfig{.global_batch = 53, .threads = 2}, 0, 0);
   tests::expect_refusal([&] { loader.next(); }, {"b.h5", "shrunk"});
+}
+
+TEST_F(LoaderTest, UsesTheMemoryOfABatchAgainOnlyWhenNobodyHoldsIt) {
+  Loader loader(dataset_, LoaderConfig{.seed = 5, .global_batch = 4, .ahead = 2}, 0, 0);
+  std::set<const void*> seen;
+  for (int step = 0; step < 50; ++step) seen.insert(loader.next().images.const_data_ptr());
+  EXPECT_LE(seen.size(), 4U) << "every batch had memory of its own";
+  std::vector<Batch> held;
+  for (int step = 0; step < 20; ++step) held.push_back(loader.next());
+  for (size_t i = 0; i < held.size(); ++i) expect_batch(held[i], 5, 200 + 4 * static_cast<int64_t>(i), 4);
 }
 
 TEST_F(LoaderTest, MakesNoMoreThanItMayKeepReady) {

@@ -27,7 +27,7 @@ TEST(CfmPack, PacksAndSaysWhatItWrote) {
   tests::write_images_npz(folder / "a.npz", 1500, {3, 4, 4});
   const ProgramResult result =
       cfm_pack("--source=" + (folder / "a.npz").string() + " --out=" + (folder / "out").string() + " --shards=2");
-  const std::string fingerprint = data::Dataset::open(folder / "out/train").fingerprint();
+  const std::string fingerprint = data::Dataset::open(folder / "out/train").fingerprint().files;
   expect_words(result, 0, {"1,500 images of 3x4x4, 10 classes", "out/train: 2 shards", fingerprint});
 }
 
@@ -37,7 +37,7 @@ TEST(CfmPack, InspectsShardsFoldersAndArraysAndGoesOnAfterABadOne) {
   cfm_pack("--source=" + (folder / "a.npz").string() + " --out=" + (folder / "out").string() + " --shards=2");
   folder.write("text.h5", "hello");
   const std::string in = folder.path().string();
-  const std::string fingerprint = data::Dataset::open(folder / "out/train").fingerprint();
+  const std::string fingerprint = data::Dataset::open(folder / "out/train").fingerprint().files;
   expect_words(cfm_pack("--inspect " + in + "/out/train " + in + "/out/train/train-00001-of-00002.h5 " + in + "/a.npz"),
                0,
                {"images        1,500", "images        750", "3x4x4", "10, of 150 to 150 images", "all 2 match",

@@ -45,7 +45,7 @@ TEST(Pack, PutsEveryImageOfTheSourceOnceIntoTheShardsWithItsLabel) {
   EXPECT_EQ(report.images, 2500);
   EXPECT_EQ(report.classes, 10);
   EXPECT_EQ(report.image_shape, kShape);
-  EXPECT_EQ(report.fingerprint, data::Dataset::open(folder / "out/train").fingerprint());
+  EXPECT_EQ(report.fingerprint, data::Dataset::open(folder / "out/train").fingerprint().files);
   std::vector<int64_t> sizes;
   for (const char* name : {"train-00000-of-00003.h5", "train-00001-of-00003.h5", "train-00002-of-00003.h5"})
     sizes.push_back(data::Shard(folder / ("out/train/" + std::string(name))).size());

@@ -1,0 +1,117 @@
+#include "data/staging.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "base/durable_file.h"
+#include "base/error.h"
+#include "base/hash.h"
+
+namespace cfm::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kPiece = size_t{8} << 20;
+
+// Calls f with the bytes of a file, in pieces.
+template <class F>
+void for_bytes(const fs::path& file, const F& f) {
+  std::ifstream in(file, std::ios::binary);
+  std::vector<char> bytes(kPiece);
+  while (in) {
+    in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    if (in.gcount() > 0) f(bytes.data(), static_cast<size_t>(in.gcount()));
+  }
+  if (!in.eof()) throw Error("cannot read " + file.string() + " to its end", ExitCode::kRetry);
+}
+
+std::string hash_of(const fs::path& file) {
+  Xxh3 hash;
+  for_bytes(file, [&](const char* bytes, size_t size) { hash.update(bytes, size); });
+  return hash.hex();
+}
+
+// Returns the hash of what was read.
+std::string copy_bytes(const fs::path& from, const fs::path& to) {
+  Xxh3 hash;
+  DurableFile file(to);
+  for_bytes(from, [&](const char* bytes, size_t size) {
+    hash.update(bytes, size);
+    file.append(bytes, size);
+  });
+  file.close();
+  return hash.hex();
+}
+
+bool is_good_copy(Shard& shard, const fs::path& copy) try {
+  std::error_code error;
+  if (shard.block_hashes().empty() || fs::file_size(copy, error) != shard.facts().file_bytes) return false;
+  shard.open(copy);
+  return shard.verify() > 0;
+} catch (const Error&) {
+  return false;
+}
+
+void stage(Shard& shard, const fs::path& to) {
+  if (is_good_copy(shard, to)) return;
+  const fs::path temporary = to.string() + ".tmp";
+  const std::string read = copy_bytes(shard.path(), temporary);
+  const std::string written = hash_of(temporary);
+  if (read != written)
+    throw Error("the copy " + temporary.string() + " hashes to " + written + ", what was read of " +
+                    shard.path().string() + " to " + read + ": the disk under --stage_dir loses bytes",
+                ExitCode::kRetry);
+  rename_durably(temporary, to);
+  shard.open(to);
+  shard.verify();
+}
+
+uint64_t missing_bytes(const std::vector<Shard*>& shards, const fs::path& folder) {
+  uint64_t bytes = 0;
+  for (const Shard* shard : shards) {
+    std::error_code error;
+    const uint64_t there = fs::file_size(folder / shard->path().filename(), error);
+    if (error || there != shard->facts().file_bytes) bytes += shard->facts().file_bytes;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Staging::Staging(const fs::path& folder, const std::string& name, const std::vector<Shard*>& shards, const Ranks& ranks)
+    : folder_(folder / ("cfm-" + name + "-node" + std::to_string(ranks.node))), removes_(ranks.node_rank == 0) {
+  ranks.together([&] {
+    if (ranks.node_rank != 0) return;
+    std::error_code error;
+    fs::create_directories(folder_, error);
+    check(!error, "--stage_dir=" + folder.string() + ": cannot create " + folder_.string() + ": " + error.message());
+    const uint64_t bytes = missing_bytes(shards, folder_), room = fs::space(folder_).available;
+    check(bytes <= room, "--stage_dir=" + folder.string() + " has room for " + std::to_string(room >> 20) +
+                             " MiB; this node's files take " + std::to_string(bytes >> 20) +
+                             " MiB more. Name another folder, use more nodes or groups, or do without --stage_dir.");
+  });
+  try {
+    ranks.together([&] {
+      const auto mine = static_cast<size_t>(ranks.node_rank), step = static_cast<size_t>(ranks.node_size);
+      for (size_t i = mine; i < shards.size(); i += step) stage(*shards[i], folder_ / shards[i]->path().filename());
+    });
+    ranks.together([&] {
+      for (Shard* shard : shards) shard->open(folder_ / shard->path().filename());
+    });
+  } catch (...) {
+    std::error_code ignored;
+    if (removes_) fs::remove_all(folder_, ignored);
+    throw;
+  }
+}
+
+Staging::~Staging() {
+  std::error_code ignored;
+  if (removes_) fs::remove_all(folder_, ignored);
+}
+
+}  // namespace cfm::data

@@ -1,0 +1,30 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/ranks.h"
+#include "data/shard.h"
+
+namespace cfm::data {
+
+// Copies of a node's own files on its local disk, for as long as this lives.
+class Staging {
+ public:
+  // Copies `shards` (those of this node alone; its ranks share the work) to folder/cfm-<name>-node<n>/ and opens them
+  // there. A copy is checked by its hashes, or against what was read where a file brings none; one that an earlier job
+  // left and that checks out is kept. Throws Error if there is no room. Collective.
+  Staging(const std::filesystem::path& folder, const std::string& name, const std::vector<Shard*>& shards,
+          const Ranks& ranks);
+  ~Staging();  // removes the copies: this node's first rank does, when it is done
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+  const std::filesystem::path& folder() const { return folder_; }
+
+ private:
+  std::filesystem::path folder_;
+  bool removes_;
+};
+
+}  // namespace cfm::data
