@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/fingerprint.h"
 #include "data/npz.h"
 #include "packer/progress.h"
 
@@ -29,6 +30,17 @@ std::string classes_text(const data::Dataset& dataset) {
   return grouped(dataset.num_classes()) + ", of " + grouped(fewest) + " to " + grouped(most) + " images";
 }
 
+// Empty if a shard brings none.
+std::string images_fingerprint(const data::Dataset& dataset) {
+  data::ImagesFingerprint sum;
+  for (const data::Shard& shard : dataset.shards()) {
+    const std::string hex = shard.attribute("images_xxh3_sum");
+    if (hex.empty()) return "";
+    sum.add(data::ImagesFingerprint::from_hex(hex));
+  }
+  return sum.hex();
+}
+
 std::string dataset_text(const std::filesystem::path& path) {
   const data::Dataset dataset = data::Dataset::open(path);
   const data::Shard& first = dataset.shards().front();
@@ -45,7 +57,10 @@ std::string dataset_text(const std::filesystem::path& path) {
   for (const char* name : {"source", "resize", "split", "seed", "grey_levels", "label_map"})
     if (const std::string value = first.attribute(name); !value.empty() && value != "{}")
       text += line(name, value.size() > 100 ? value.substr(0, 97) + "..." : value);
-  return text + line("fingerprint", dataset.fingerprint());
+  text += line("fingerprint", dataset.fingerprint());
+  if (const std::string hex = images_fingerprint(dataset); !hex.empty())
+    text += line("", hex + " of the images, whatever the seed and number of shards");
+  return text;
 }
 
 }  // namespace

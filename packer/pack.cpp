@@ -168,7 +168,7 @@ Problems PackConfig::validate() const {
   require(count >= 0, "--count=" + std::to_string(count) + ": expected 0 (all) or more.");
   require(grey_levels == 0 || (grey_levels >= 2 && grey_levels <= 256),
           "--grey_levels=" + std::to_string(grey_levels) + ": expected 0 (pixels are bytes) or 2 to 256.");
-  require(threads >= 0, "--threads=" + std::to_string(threads) + ": expected 0 (as many as cores) or more.");
+  require(threads >= 0, "--threads=" + std::to_string(threads) + ": expected 0 (a share of the cores) or more.");
   return problems;
 }
 

@@ -20,6 +20,7 @@ using data::Image;
 using std::filesystem::path;
 
 constexpr int64_t kBlockBytes = 32 << 20;  // fitted images that are kept before they are written
+constexpr int64_t kImageBytes = 256;       // what one takes beside its pixels
 
 std::string json_list(const std::vector<std::string>& names) {
   return nlohmann::json(names).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -60,17 +61,29 @@ ShardPacker::Loaded ShardPacker::load_one(int64_t id) const {
   return loaded;
 }
 
-std::vector<ShardPacker::Loaded> ShardPacker::load(std::span<const int64_t> ids) const {
+std::vector<ShardPacker::Loaded> ShardPacker::load(std::span<const int64_t> ids, bool first_time) const {
   std::vector<Loaded> loaded(ids.size());
-  std::atomic<size_t> next = 0;
-  const auto work = [&] {
-    for (size_t i = next++; i < ids.size(); i = next++) loaded[i] = load_one(ids[i]);
+  std::atomic<size_t> next = 0, done = 0;
+  const auto load_next = [&] {
+    const size_t i = next++;
+    if (i >= ids.size()) return false;
+    loaded[i] = load_one(ids[i]);
+    ++done;
+    return true;
+  };
+  int64_t told = 0;
+  const auto tell = [&] {
+    const auto now = static_cast<int64_t>(done);
+    progress_(first_time ? now - std::exchange(told, now) : 0);
   };
   std::vector<std::future<void>> others;
   for (int64_t thread = 1; thread < std::min(threads_, static_cast<int64_t>(ids.size())); ++thread)
-    others.push_back(std::async(std::launch::async, work));
-  work();
+    others.push_back(std::async(std::launch::async, [&load_next] {
+      while (load_next()) continue;
+    }));
+  while (load_next()) tell();
   for (auto& other : others) other.get();
+  tell();
   for (const Loaded& one : loaded)
     if (one.fault) std::rethrow_exception(one.fault);
   return loaded;
@@ -82,11 +95,12 @@ std::vector<int64_t> ShardPacker::try_shard(const path& file, int64_t shard, con
   std::map<std::string, std::string> attributes = packing_.attributes(shard);
   if (!left_out.empty()) attributes["unreadable"] = json_list(left_out);
   data::ShardWriter writer(file, fit_.shape(), static_cast<int64_t>(ids.size()), std::move(attributes));
-  const auto block_images = static_cast<size_t>(std::max<int64_t>(1, kBlockBytes / fit_.shape().bytes()));
+  const auto block_images =
+      static_cast<size_t>(std::max<int64_t>(1, kBlockBytes / (fit_.shape().bytes() + kImageBytes)));
   std::vector<int64_t> readable;
   for (size_t begin = 0; begin < ids.size(); begin += block_images) {
     const std::span<const int64_t> block(ids.data() + begin, std::min(block_images, ids.size() - begin));
-    const std::vector<Loaded> loaded = load(block);
+    const std::vector<Loaded> loaded = load(block, first_time);
     for (size_t i = 0; i < block.size(); ++i) {
       if (!loaded[i].image) {
         warn("unreadable: " + loaded[i].reason);
@@ -95,7 +109,6 @@ std::vector<int64_t> ShardPacker::try_shard(const path& file, int64_t shard, con
       readable.push_back(block[i]);
       writer.append(loaded[i].image->pixels, source_.labels[static_cast<size_t>(block[i])]);
     }
-    progress_(first_time ? static_cast<int64_t>(block.size()) : 0);
   }
   if (readable.size() == ids.size()) writer.finish();
   return readable;

@@ -14,10 +14,12 @@
 namespace cfm::packer {
 
 // Makes shards, one after another, by several threads: images are read, fitted, and kept in blocks of a bounded number
-// of bytes until they are written. A shard's bytes depend on nothing but the packing and its images.
+// of bytes until they are written; beside them every thread holds the one image that it is at. A shard's bytes depend
+// on nothing but the packing and its images.
 class ShardPacker {
  public:
-  // Keeps references to all three. `progress` is told of images that have been dealt with, on the calling thread.
+  // Keeps references to all three. `progress` is told often, on the calling thread, of images that have been dealt with
+  // since it was last told (of 0 where they are read a second time).
   ShardPacker(const Packing& packing, const ImageSource& source, const ImageFit& fit, int64_t threads,
               std::function<void(int64_t images)> progress);
 
@@ -28,7 +30,7 @@ class ShardPacker {
 
  private:
   struct Loaded;
-  std::vector<Loaded> load(std::span<const int64_t> ids) const;
+  std::vector<Loaded> load(std::span<const int64_t> ids, bool first_time) const;
   Loaded load_one(int64_t id) const;
   std::vector<int64_t> try_shard(const std::filesystem::path& file, int64_t shard, const std::vector<int64_t>& ids,
                                  const std::vector<std::string>& left_out, bool first_time);

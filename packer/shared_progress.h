@@ -9,8 +9,8 @@
 namespace cfm::packer {
 
 // How far all ranks are, shown by rank 0. Every rank counts its own images; the counts are summed in the background, so
-// what is shown is what all had done when the slowest of them last looked: exact, and late by the time that one block
-// of images takes. Between two blocks nobody waits.
+// what is shown is what each had done when it last looked: exact, and late by what the slowest does between two looks
+// (an image, or writing a block of them). Nobody waits for it.
 class SharedProgress {
  public:
   // `images`: of all ranks. Collective.
