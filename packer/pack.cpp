@@ -184,7 +184,7 @@ PackReport pack(const PackConfig& config, const MpiSession& session) {
   const bool leads = session.rank() == 0;
   const path folder = config.out / config.split;
   agree_on(session, [&] {
-    check(!leads || config.overwrite || !std::filesystem::exists(folder),
+    check(config.overwrite || !std::filesystem::exists(folder),
           folder.string() + " exists. Give another --out or --split, or --overwrite to replace it.");
   });
 
