@@ -19,13 +19,17 @@ std::vector<std::string> names_in(const std::string& json, const std::string& fi
   }
 }
 
+void check_attribute(const data::Shard& shard, const std::string& name, const std::string& expected) {
+  const std::string found = shard.attribute(name);
+  check(found == expected,
+        shard.path().string() + ": attribute `" + name + "` is '" + found + "'; expected '" + expected + "'.");
+}
+
 std::vector<std::string> check_finished(const std::filesystem::path& file, const Packing& packing, int64_t number) {
   const data::Shard shard(file);
-  for (const auto& [name, value] : packing.attributes(number))
-    check(shard.attribute(name) == value,
-          file.string() + ": attribute `" + name + "` is '" + shard.attribute(name) + "'; expected '" + value + "'.");
+  for (const auto& [name, value] : packing.attributes(number)) check_attribute(shard, name, value);
   data::ImagesFingerprint::from_hex(shard.attribute("images_xxh3_sum"));
-  const std::vector<std::string> left_out = names_in(shard.attribute("unreadable"), file.string());
+  std::vector<std::string> left_out = names_in(shard.attribute("unreadable"), file.string());
   const Packing::Places places = packing.places_of(number);
   const int64_t expected = places.last - places.first - static_cast<int64_t>(left_out.size());
   check(shard.image_shape() == packing.image_shape && shard.size() == expected,

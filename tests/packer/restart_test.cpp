@@ -80,10 +80,10 @@ TEST(PackProgram, MakesTheSameBytesOnOneTwoAndThreeRanks) {
 TEST(PackProgram, ContinuesAfterKillNineWithTheFinishedShards) {
   const ScratchDirectory folder;
   constexpr data::ImageShape large{3, 64, 64};
-  constexpr int kShards = 100;
+  constexpr int kShards = 400;
   tests::write_images_npz(folder / "in", 4000, large);
   std::filesystem::rename(folder / "in", folder / "in.npz");
-  const std::string source = "--threads=1 --shards=100 --source=" + (folder / "in.npz").string() + " --out=";
+  const std::string source = "--threads=1 --shards=400 --source=" + (folder / "in.npz").string() + " --out=";
   expect_words(run_pack(source + (folder / "whole").string()), 0, {"4,000 images"});
 
   const path partial = folder / "out/train.partial";
@@ -99,7 +99,7 @@ TEST(PackProgram, ContinuesAfterKillNineWithTheFinishedShards) {
   }
   const auto first_written = std::filesystem::last_write_time(partial / shard_name(0, kShards));
   expect_words(run_pack(command, 3), 0,
-               {"kept         " + std::to_string(finished) + " of 100 shards", "4,000 images"});
+               {"kept         " + std::to_string(finished) + " of 400 shards", "4,000 images"});
   EXPECT_TRUE(shards_of(folder / "out/train") == shards_of(folder / "whole/train"));
   EXPECT_EQ(std::filesystem::last_write_time(folder / ("out/train/" + shard_name(0, kShards))), first_written);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder / "out"), {}), 1);
@@ -234,7 +234,7 @@ TEST(PackProgram, RefusesAPlaceWhereAnotherIsAtWork) {
   constexpr data::ImageShape large{3, 64, 64};
   tests::write_images_npz(folder / "a.npz", 4000, large);
   const std::string command =
-      "--threads=1 --shards=100 --source=" + (folder / "a.npz").string() + " --out=" + (folder / "out").string();
+      "--threads=1 --shards=400 --source=" + (folder / "a.npz").string() + " --out=" + (folder / "out").string();
   for (const int ranks : {0, 2}) {
     tests::RunningPack first(tests::pack_command(command, ranks), (folder / "out").string());
     ASSERT_TRUE(tests::wait_until([&] { return count_shards(folder / "out/train.partial") > 1; }));
