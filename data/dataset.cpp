@@ -133,7 +133,7 @@ void Dataset::open_files(const DatasetOptions& options) {
   });
   fingerprint = options.ranks.from_rank0(fingerprint);
   fingerprint_ = {.images = fingerprint.substr(32), .files = fingerprint.substr(0, 32)};
-  if (options.metadata_only) return;
+  if (options.metadata_only && !options.verify) return;
 
   std::vector<Shard*> own;
   for (size_t i = 0; i < shards_.size(); ++i)
@@ -146,6 +146,7 @@ void Dataset::open_files(const DatasetOptions& options) {
     staging_ = std::make_unique<Staging>(options.stage_dir, fingerprint_.files.substr(0, 12), own, options.ranks);
   }
   if (options.verify) verify_together(options);
+  if (options.metadata_only) return;
   if (choose_memory(options)) fill_memory(options);
 }
 

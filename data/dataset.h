@@ -18,9 +18,9 @@
 namespace cfm::data {
 
 struct DatasetOptions {
-  std::string data_mode = "auto";   // auto, pread, ram
-  bool verify = false;              // read all images first and compare their hashes
-  int64_t groups = 1;               // data groups; a node reads its own groups' images only
+  std::string data_mode = "auto";        // auto, pread, ram
+  bool verify = false;                   // read all images first and compare their hashes
+  int64_t groups = 1;                    // data groups; a node reads its own groups' images only
   std::filesystem::path stage_dir = "";  // where a node copies its own files to before it reads them; empty: nowhere
   Ranks ranks = {};
   Hdf5Process* hdf5 = nullptr;  // where libhdf5 runs; null: in this process, for files that we have just written

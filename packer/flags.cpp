@@ -11,24 +11,30 @@ DEFINE_string(channels, "auto", "images: 1 or 3 (grey images become colour); aut
 DEFINE_int64(grey_levels, 0,
              "images: pixels are grey levels 0..n-1, to be spread over 0..255 by a keyed draw within each level; 0: "
              "they are bytes");
-DEFINE_bool(allow_unreadable, false, "images: leave out images that cannot be read; otherwise nothing is written then");
-DEFINE_string(out, "", "output: the shards go to OUT/SPLIT/SPLIT-00000-of-00001.h5 and so on");
+DEFINE_bool(allow_unreadable, false,
+            "images: leave out images that cannot be read; otherwise all else is packed, and the same command with "
+            "this flag finishes what is missing");
+DEFINE_string(out, "",
+              "output: the shards go to OUT/SPLIT/SPLIT-00000-of-00001.h5 and so on, collected in OUT/SPLIT.partial "
+              "until all are there");
 DEFINE_string(split, "train", "output: name of the split");
 DEFINE_int64(shards, 1, "output: number of files");
 DEFINE_uint64(seed, 0, "output: of the shuffle, and of the grey levels' draws");
-DEFINE_bool(overwrite, false, "output: replace OUT/SPLIT if it exists");
-DEFINE_int64(threads, 0, "machine: threads that decode images; 0: as many as there are cores");
+DEFINE_bool(overwrite, false, "output: replace OUT/SPLIT if it exists, and begin anew where another packing was begun");
+DEFINE_int64(threads, 0, "machine: threads of each rank that decode images; 0: its share of the cores");
 
 namespace cfm::packer {
 
 ProgramHelp program_help() {
-  return {"cfm_pack",
-          "images to shuffled, fingerprinted HDF5 shards. `cfm_pack --inspect FILE...` tells what shards, folders of "
-          "them, .npz and "
-          ".npy files are.",
-          "cfm_pack --source=imagenet/train --out=shards --split=train --shards=64",
-          __FILE__,
-          {"images", "output", "machine"}};
+  return {
+      "cfm_pack",
+      "images to shuffled, fingerprinted HDF5 shards. Under mpirun the ranks share the shards and give the same bytes; "
+      "the same command continues what was stopped. `cfm_pack --inspect FILE...` tells what shards, folders of "
+      "them, .npz and "
+      ".npy files are.",
+      "mpirun -n 8 cfm_pack --source=imagenet/train --out=shards --split=train --shards=64",
+      __FILE__,
+      {"images", "output", "machine"}};
 }
 
 PackConfig config_from_flags() {

@@ -1,204 +1,146 @@
 #include "packer/pack.h"
 
 #include <algorithm>
-#include <future>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <thread>
 
-#include "base/durable_file.h"
 #include "base/log.h"
-#include "base/philox.h"
 #include "data/dataset.h"
-#include "data/sample_order.h"
-#include "data/shard_writer.h"
-#include "packer/grey_levels.h"
+#include "packer/finished_shard.h"
+#include "packer/image_fit.h"
 #include "packer/image_source.h"
-#include "packer/new_folder.h"
-#include "packer/progress.h"
+#include "packer/packing.h"
+#include "packer/partial_folder.h"
+#include "packer/shard_packer.h"
+#include "packer/shared_progress.h"
+#include "parallel/cores.h"
 
 namespace cfm::packer {
 namespace {
 
-using data::Image;
-using data::ImageShape;
+using nlohmann::json;
+using parallel::agree_on;
+using parallel::MpiSession;
 using std::filesystem::path;
 
-constexpr size_t kBlock = 1024;  // images decoded before they are written
+// What there is of each shard: the names of the images that are missing from it, or would be. No entry: nothing.
+using Shards = std::map<int64_t, std::vector<std::string>>;
 
-std::string size_text(const ImageShape& shape) {
-  return std::to_string(shape.width) + "x" + std::to_string(shape.height) + " pixels, " +
-         std::to_string(shape.channels) + (shape.channels == 1 ? " channel" : " channels");
+// Those of all ranks, on all. Collective.
+Shards together(const Shards& mine, const MpiSession& session) {
+  const std::string text = json(mine).dump(-1, ' ', false, json::error_handler_t::replace);
+  Shards all;
+  for (const std::string& shards : session.control().all_gather(text)) all.merge(json::parse(shards).get<Shards>());
+  return all;
 }
 
-// One packing while it runs.
-class Packing {
- public:
-  Packing(const PackConfig& config, const ImageSource& source)
-      : config_(config),
-        source_(source),
-        threads_(config.threads > 0 ? config.threads : std::thread::hardware_concurrency()) {
-    check(config.first < source.size() && config.count <= source.size() - config.first,
-          "--first=" + std::to_string(config.first) + " --count=" + std::to_string(config.count) + ": the source has " +
-              std::to_string(source.size()) + " images.");
-    images_ = config.count > 0 ? config.count : source.size() - config.first;
-    check(config.shards <= images_, "--shards=" + std::to_string(config.shards) + " for " + std::to_string(images_) +
-                                        " images: expected at least one each.");
-  }
-
-  // All shards into `folder`. Returns the names of the images that could not be read.
-  std::vector<std::string> write(const path& folder) {
-    find_shape();
-    const auto order = data::permutation(Stream{config_.seed, Purpose::kPackShuffle, 0}, images_);
-    Progress progress(images_);
-    for (int64_t shard = 0; shard < config_.shards; ++shard) {
-      std::vector<int64_t> ids;
-      for (int64_t i = shard * images_ / config_.shards; i < (shard + 1) * images_ / config_.shards; ++i)
-        ids.push_back(config_.first + order[static_cast<size_t>(i)]);
-      write_shard(folder, shard, std::move(ids), progress);
-    }
-    return unreadable_;
-  }
-
- private:
-  struct Loaded {
-    std::optional<Image> image;
-    std::string reason;  // why there is none
-  };
-
-  void find_shape();
-  void write_shard(const path& folder, int64_t shard, std::vector<int64_t> ids, Progress& progress);
-  std::vector<int64_t> try_shard(const path& file, int64_t shard, const std::vector<int64_t>& ids, Progress& progress);
-  std::vector<Loaded> load(std::span<const int64_t> ids) const;
-  Loaded load_one(int64_t id) const;
-  Image fitted(Image image, int64_t id) const;
-  std::map<std::string, std::string> attributes(int64_t shard) const;
-
-  const PackConfig& config_;
-  const ImageSource& source_;
-  const int64_t threads_;
-  int64_t images_ = 0;
-  ImageShape shape_;
-  int64_t first_readable_ = 0;
-  std::vector<std::string> unreadable_;
-};
-
-// The shape of the first image that can be read is that of all.
-void Packing::find_shape() {
-  for (int64_t id = config_.first; id < config_.first + images_; ++id) try {
-      shape_ = source_.read(id).shape;
-      first_readable_ = id;
-      if (config_.channels > 0) shape_.channels = config_.channels;
-      if (config_.size > 0) shape_.height = shape_.width = config_.size;
-      return;
-    } catch (const Error&) {
-      // Named when its shard is written, unless there is no shard to write.
-    }
-  throw Error("none of the " + std::to_string(images_) + " images of " + source_.description +
-              " can be read. The first: " + load_one(config_.first).reason);
+// This rank's part of `numbers`, dealt in turn.
+std::vector<int64_t> dealt(const std::vector<int64_t>& numbers, const MpiSession& session) {
+  std::vector<int64_t> mine;
+  for (auto i = static_cast<size_t>(session.rank()); i < numbers.size(); i += static_cast<size_t>(session.size()))
+    mine.push_back(numbers[i]);
+  return mine;
 }
 
-Packing::Loaded Packing::load_one(int64_t id) const {
-  Image image;
-  try {
-    image = source_.read(id);
-  } catch (const Error& error) {
-    return {std::nullopt, error.what()};
-  }
-  return {fitted(std::move(image), id), ""};
+std::vector<int64_t> all_shards(const Packing& packing) {
+  std::vector<int64_t> numbers;
+  for (int64_t shard = 0; shard < packing.shards; ++shard) numbers.push_back(shard);
+  return numbers;
 }
 
-// The image as it goes into a shard; Error if it does not belong with the others.
-Image Packing::fitted(Image image, int64_t id) const {
-  if (image.shape.channels == 3 && shape_.channels == 1)
-    throw Error(source_.image_name(id) + " has 3 channels, " + source_.image_name(first_readable_) +
-                " or --channels asks for 1. Pack with --channels=3.");
-  image = data::with_channels(std::move(image), shape_.channels);
-  if (image.shape != shape_)
-    throw Error(source_.image_name(id) + " has " + size_text(image.shape) + "; expected " + size_text(shape_) +
-                (config_.size > 0 ? ", as --size asks" : ", as " + source_.image_name(first_readable_)) +
-                ". Resize the images first: cfm_pack takes them as they are.");
-  if (config_.grey_levels > 0) try {
-      spread_grey_levels(image, config_.grey_levels, config_.seed, id);
-    } catch (const Error& error) {
-      throw Error(source_.image_name(id) + ": " + error.what());
-    }
-  return image;
+// Shards that an earlier start finished. Without leave to leave images out, one that has lost some is not finished:
+// they may have been repaired.
+Shards find_shards(const path& place, const Packing& packing, bool allow_unreadable, const MpiSession& session) {
+  Shards finished;
+  for (const int64_t shard : dealt(all_shards(packing), session))
+    if (const auto left_out = find_finished(place / packing.shard_name(shard), packing, shard))
+      if (left_out->empty() || allow_unreadable) finished.emplace(shard, *left_out);
+  return together(finished, session);
 }
 
-std::vector<Packing::Loaded> Packing::load(std::span<const int64_t> ids) const {
-  std::vector<Loaded> loaded(ids.size());
-  std::vector<std::future<void>> parts;
-  const auto stride = static_cast<size_t>(std::max<int64_t>(1, threads_));
-  for (size_t part = 0; part < std::min(stride, ids.size()); ++part)
-    parts.push_back(std::async(std::launch::async, [&, part] {
-      for (size_t i = part; i < ids.size(); i += stride) loaded[i] = load_one(ids[i]);
-    }));
-  for (auto& part : parts) part.wait();
-  for (auto& part : parts) part.get();
-  return loaded;
+void check_same_everywhere(const Packing& packing, const MpiSession& session) {
+  const std::string difference = packing.difference_from(session.control().broadcast(packing.json()));
+  agree_on(session, [&] {
+    check(difference.empty(), "this rank sees other images than rank 0: " + difference +
+                                  " (there: on rank 0). Give a --source that is the same for all ranks.");
+  });
 }
 
-std::map<std::string, std::string> Packing::attributes(int64_t shard) const {
-  std::map<std::string, std::string> attributes{
-      {"source", source_.description + ", images " + std::to_string(config_.first) + " to " +
-                     std::to_string(config_.first + images_ - 1) + " of " + std::to_string(source_.size())},
-      {"resize", "none"},
-      {"split", config_.split},
-      {"shard", std::to_string(shard)},
-      {"shards", std::to_string(config_.shards)},
-      {"seed", std::to_string(config_.seed)}};
-  if (config_.grey_levels > 0) attributes["grey_levels"] = std::to_string(config_.grey_levels);
-  nlohmann::ordered_json label_map = nlohmann::ordered_json::object();
-  for (size_t label = 0; label < source_.class_names.size(); ++label) label_map[source_.class_names[label]] = label;
-  attributes["label_map"] = label_map.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  return attributes;
+std::string count_text(int64_t count, const std::string& noun) {
+  return grouped(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
-// Writes `file` if every image can be read; returns those that can.
-std::vector<int64_t> Packing::try_shard(const path& file, int64_t shard, const std::vector<int64_t>& ids,
-                                        Progress& progress) {
-  data::ShardWriter writer(file, shape_, static_cast<int64_t>(ids.size()), attributes(shard));
-  std::vector<int64_t> readable;
-  for (size_t begin = 0; begin < ids.size(); begin += kBlock) {
-    const std::span<const int64_t> block(ids.data() + begin, std::min(kBlock, ids.size() - begin));
-    const std::vector<Loaded> loaded = load(block);
-    for (size_t i = 0; i < block.size(); ++i) {
-      if (loaded[i].image) {
-        readable.push_back(block[i]);
-        writer.append(loaded[i].image->pixels, source_.labels[static_cast<size_t>(block[i])]);
-      } else {
-        warn("unreadable: " + loaded[i].reason);
-        unreadable_.push_back(source_.image_name(block[i]));
+void say_plan(const Packing& packing, int64_t finished, const path& place, const MpiSession& session) {
+  if (finished > 0)
+    say("kept         " + grouped(finished) + " of " + count_text(packing.shards, "shard") + ", finished earlier in " +
+        place.string());
+  const int64_t missing = packing.shards - finished;
+  if (missing < session.size() && missing > 0)
+    warn(std::to_string(session.size() - missing) + " of " + std::to_string(session.size()) +
+         " ranks have nothing to do: a rank packs whole shards, and " + std::to_string(missing) + " are to be packed");
+}
+
+Shards pack_shards(const std::vector<int64_t>& missing, const path& place, const Packing& packing,
+                   const ImageSource& source, const ImageFit& fit, const PackConfig& config,
+                   const MpiSession& session) {
+  const int64_t threads = config.threads > 0 ? config.threads : parallel::share_of_cores(session);
+  int64_t images = 0;
+  for (const int64_t shard : missing) images += packing.places_of(shard).last - packing.places_of(shard).first;
+  SharedProgress progress(session, images);
+  ShardPacker packer(packing, source, fit, threads, [&progress](int64_t count) { progress.add(count); });
+  Shards packed;
+  for (const int64_t shard : dealt(missing, session))
+    packed.emplace(shard, packer.pack(place, shard, config.allow_unreadable));
+  progress.finish();
+  return together(packed, session);
+}
+
+std::vector<std::string> unreadable_in(const Shards& shards) {
+  std::vector<std::string> names;
+  for (const auto& [shard, left_out] : shards) names.insert(names.end(), left_out.begin(), left_out.end());
+  return names;
+}
+
+void refuse_unreadable(const Shards& shards, const Packing& packing, const path& place) {
+  const std::vector<std::string> names = unreadable_in(shards);
+  if (names.empty()) return;
+  std::string text = count_text(static_cast<int64_t>(names.size()), "image") + " cannot be read:";
+  for (const std::string& name : names) text += "\n  " + name;
+  const auto whole = std::ranges::count_if(shards, [](const auto& shard) { return shard.second.empty(); });
+  throw SharedError(text + "\nThe other " + grouped(whole) + " of " + count_text(packing.shards, "shard") +
+                    " are finished in " + place.string() +
+                    ". Repair these images and start again, or give --allow_unreadable too: the same command with it "
+                    "leaves them out and packs what is missing.");
+}
+
+// Reads all pixels back, shared among the ranks. A damaged shard is removed, so that the next start packs it again.
+void verify_shards(const path& place, const Packing& packing, const MpiSession& session) {
+  agree_on(session, [&] {
+    for (const int64_t number : dealt(all_shards(packing), session)) {
+      const path file = place / packing.shard_name(number);
+      try {
+        data::Shard(file).verify();
+      } catch (const Error& error) {
+        std::filesystem::remove(file);
+        throw Error(std::string(error.what()) + " It was removed: the same command packs it again.", ExitCode::kRetry);
       }
     }
-    progress.add(static_cast<int64_t>(block.size()));
-  }
-  if (readable.size() == ids.size()) writer.finish();
-  return readable;
+  });
 }
 
-// A shard's size stands in its first bytes, so one that has lost images is written a second time, without them.
-void Packing::write_shard(const path& folder, int64_t shard, std::vector<int64_t> ids, Progress& progress) {
-  char name[32];
-  std::snprintf(name, sizeof name, "-%05d-of-%05d.h5", static_cast<int>(shard), static_cast<int>(config_.shards));
-  const path file = folder / (config_.split + name);
-  std::vector<int64_t> readable = try_shard(file, shard, ids, progress);
-  while (readable.size() < ids.size() && config_.allow_unreadable) {
-    check(!readable.empty(),
-          "no image of shard " + std::to_string(shard) +
-              " can be read. Pack into fewer shards than --shards=" + std::to_string(config_.shards) + ".");
-    ids = std::exchange(readable, {});
-    Progress again(static_cast<int64_t>(ids.size()));
-    readable = try_shard(file, shard, ids, again);
-  }
-}
-
-int64_t bytes_of(const data::Dataset& dataset) {
-  int64_t bytes = 0;
+PackReport report_of(const path& folder) {
+  const data::Dataset dataset = data::Dataset::open(folder);
+  PackReport report;
+  report.folder = folder;
+  report.images = dataset.size();
+  report.shards = static_cast<int64_t>(dataset.shards().size());
+  report.classes = dataset.num_classes();
+  report.image_shape = dataset.image_shape();
+  report.fingerprint = dataset.fingerprint();
   for (const data::Shard& shard : dataset.shards())
-    bytes += static_cast<int64_t>(std::filesystem::file_size(shard.path()));
-  return bytes;
+    report.bytes += static_cast<int64_t>(std::filesystem::file_size(shard.path()));
+  return report;
 }
 
 }  // namespace
@@ -221,36 +163,54 @@ Problems PackConfig::validate() const {
   require(count >= 0, "--count=" + std::to_string(count) + ": expected 0 (all) or more.");
   require(grey_levels == 0 || (grey_levels >= 2 && grey_levels <= 256),
           "--grey_levels=" + std::to_string(grey_levels) + ": expected 0 (pixels are bytes) or 2 to 256.");
-  require(threads >= 0, "--threads=" + std::to_string(threads) + ": expected 0 (as many as cores) or more.");
+  require(threads >= 0, "--threads=" + std::to_string(threads) + ": expected 0 (a share of the cores) or more.");
   return problems;
 }
 
-PackReport pack(const PackConfig& config) {
+int64_t PackConfig::images_of(int64_t source_images) const {
+  check(first < source_images && count <= source_images - first,
+        "--first=" + std::to_string(first) + " --count=" + std::to_string(count) + ": the source has " +
+            std::to_string(source_images) + " images.");
+  return count > 0 ? count : source_images - first;
+}
+
+PackReport pack(const PackConfig& config, const MpiSession& session) {
   check_no_problems(config.validate());
+  const bool leads = session.rank() == 0;
+  const path folder = config.out / config.split;
+  agree_on(session, [&] {
+    check(config.overwrite || !std::filesystem::exists(folder),
+          folder.string() + " exists. Give another --out or --split, or --overwrite to replace it.");
+  });
+
+  ImageSource source;
+  std::optional<ImageFit> fit;
+  Packing packing;
+  agree_on(session, [&] {
+    source = open_source(config.source);
+    fit.emplace(config, source);
+    packing = packing_of(config, source, fit->shape(), fit->resize());
+  });
+  check_same_everywhere(packing, session);
+  if (leads)
+    for (const std::string& note : source.notes) warn(note);
+
+  PartialFolder partial(folder, packing, config.overwrite, session);
+  Shards shards = find_shards(partial.place(), packing, config.allow_unreadable, session);
+  if (leads) say_plan(packing, static_cast<int64_t>(shards.size()), partial.place(), session);
+  std::vector<int64_t> missing = all_shards(packing);
+  std::erase_if(missing, [&shards](int64_t shard) { return shards.contains(shard); });
+  shards.merge(pack_shards(missing, partial.place(), packing, source, *fit, config, session));
+  if (!config.allow_unreadable) refuse_unreadable(shards, packing, partial.place());
+
+  verify_shards(partial.place(), packing, session);
   PackReport report;
-  report.folder = config.out / config.split;
-  check(config.overwrite || !std::filesystem::exists(report.folder),
-        report.folder.string() + " exists. Give another --out or --split, or --overwrite to replace it.");
-  const ImageSource source = open_source(config.source);
-  for (const std::string& note : source.notes) warn(note);
-  Packing packing(config, source);
-
-  NewFolder folder(report.folder, config.split);
-  report.unreadable = packing.write(folder.place());
-  check(report.unreadable.empty() || config.allow_unreadable,
-        std::to_string(report.unreadable.size()) +
-            " images cannot be read (named above), so nothing was written. Repair or remove "
-            "them, or leave them out with --allow_unreadable.");
-  data::Dataset::open(folder.place()).verify();
-  folder.commit();
-
-  const data::Dataset dataset = data::Dataset::open(report.folder);
-  report.images = dataset.size();
-  report.shards = static_cast<int64_t>(dataset.shards().size());
-  report.classes = dataset.num_classes();
-  report.bytes = bytes_of(dataset);
-  report.image_shape = dataset.image_shape();
-  report.fingerprint = dataset.fingerprint().files;
+  agree_on(session, [&] {
+    if (leads) report = report_of(partial.place());
+    if (leads) partial.commit();
+  });
+  report.folder = folder;
+  report.unreadable = unreadable_in(shards);
   return report;
 }
 

@@ -1,4 +1,4 @@
-// cfm_pack: images to HDF5 shards; cfm_pack --inspect FILE...: what files are.
+// cfm_pack: images to HDF5 shards; cfm_pack --inspect FILE...: what files are, without MPI.
 
 #include <chrono>
 #include <cstdio>
@@ -8,6 +8,7 @@
 #include "packer/inspect.h"
 #include "packer/pack.h"
 #include "packer/progress.h"
+#include "parallel/mpi_session.h"
 
 namespace {
 
@@ -22,18 +23,24 @@ void say_report(const cfm::packer::PackReport& report, double seconds) {
            (report.classes == 1 ? " class" : " classes"));
   cfm::say("written      " + report.folder.string() + ": " + grouped(report.shards) +
            (report.shards == 1 ? " shard, " : " shards, ") + cost);
-  if (!report.unreadable.empty())
-    cfm::warn(grouped(static_cast<int64_t>(report.unreadable.size())) +
-              " unreadable images were left out (named above)");
-  cfm::say("fingerprint  " + report.fingerprint);
+  if (!report.unreadable.empty()) {
+    std::string names = grouped(static_cast<int64_t>(report.unreadable.size())) +
+                        (report.unreadable.size() == 1 ? " unreadable image was" : " unreadable images were") +
+                        " left out:";
+    for (const std::string& name : report.unreadable) names += "\n  " + name;
+    cfm::warn(names);
+  }
+  cfm::say("fingerprint  " + report.fingerprint.files + " of the files");
+  cfm::say("             " + report.fingerprint.images + " of the images, whatever the seed and number of shards");
 }
 
 // All files are looked at, whatever is wrong with one.
 int inspect_all(const std::vector<std::string>& files) {
   cfm::check(!files.empty(), "--inspect: no files given. Usage: cfm_pack --inspect FILE...");
+  cfm::data::Hdf5Process hdf5;
   int exit_code = 0;
   for (const std::string& file : files) try {
-      std::string text = cfm::packer::inspect(file);
+      std::string text = cfm::packer::inspect(file, hdf5);
       text.pop_back();
       cfm::say(text);
     } catch (const cfm::Error& error) {
@@ -43,24 +50,23 @@ int inspect_all(const std::vector<std::string>& files) {
   return exit_code;
 }
 
-int run(const std::vector<std::string>& arguments) {
-  if (!arguments.empty() && arguments[0] == "--inspect") return inspect_all({arguments.begin() + 1, arguments.end()});
+cfm::ExitCode run(const std::vector<std::string>& arguments, const cfm::parallel::MpiSession& session) {
   const cfm::ProgramHelp help = cfm::packer::program_help();
+  const bool leads = session.rank() == 0;
   if (cfm::parse_command_line(help, arguments)) {
-    std::fputs(cfm::help_text(help).c_str(), stdout);
-    return 0;
+    if (leads) std::fputs(cfm::help_text(help).c_str(), stdout);
+    return cfm::ExitCode::kDone;
   }
   const auto start = std::chrono::steady_clock::now();
-  const cfm::packer::PackReport report = cfm::packer::pack(cfm::packer::config_from_flags());
-  say_report(report, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  return 0;
+  const cfm::packer::PackReport report = cfm::packer::pack(cfm::packer::config_from_flags(), session);
+  if (leads) say_report(report, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  return cfm::ExitCode::kDone;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+// Under a launcher its first process alone looks at the files.
+int inspect(const std::vector<std::string>& files) {
   try {
-    return run({argv + 1, argv + argc});
+    return cfm::parallel::launched_rank() == 0 ? inspect_all(files) : 0;
   } catch (const cfm::Error& error) {
     std::fprintf(stderr, "cfm_pack: %s\n", error.what());
     return static_cast<int>(error.exit_code());
@@ -68,4 +74,13 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "cfm_pack: %s\n", error.what());
     return static_cast<int>(cfm::ExitCode::kRetry);
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (!arguments.empty() && arguments[0] == "--inspect") return inspect({arguments.begin() + 1, arguments.end()});
+  return cfm::parallel::run_mpi_main(argc, argv,
+                                     [&](cfm::parallel::MpiSession& session) { return run(arguments, session); });
 }

@@ -87,4 +87,11 @@ StepSummary StepControl::collect() {
 
 bool StepControl::pending() const { return impl_->exchange != nullptr; }
 
+bool StepControl::ready() const {
+  assert(pending());
+  int done = 0;
+  mpi_check(MPI_Test(&impl_->exchange->request, &done, MPI_STATUS_IGNORE), "MPI_Test");
+  return done != 0;
+}
+
 }  // namespace cfm::parallel

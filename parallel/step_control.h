@@ -30,6 +30,8 @@ class StepControl {
   // Completes the exchange under way. REQUIRES: one was posted.
   StepSummary collect();
   bool pending() const;
+  // Whether collect() would return without waiting, now. REQUIRES: one was posted.
+  bool ready() const;
 
  private:
   struct Impl;

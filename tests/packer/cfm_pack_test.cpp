@@ -67,10 +67,11 @@ TEST(CfmPack, NamesUnreadableImagesAndExitsWithTwoUnlessTheyAreAllowed) {
   }
   folder.write("in/3.png", "hello");
   const std::string arguments = "--source=" + (folder / "in").string() + " --out=" + (folder / "out").string();
-  expect_words(cfm_pack(arguments), 2, {"in/3.png is neither", "1 images cannot be read"});
+  expect_words(cfm_pack(arguments), 2, {"in/3.png is neither", "1 image cannot be read"});
   EXPECT_FALSE(std::filesystem::exists(folder / "out/train"));
   expect_words(cfm_pack(arguments + " --allow_unreadable"), 0,
-               {"in/3.png is neither", "1 unreadable images were left out", "packed       4 images"});
+               {"in/3.png is neither", "1 unreadable image was left out:\n  " + (folder / "in/3.png").string(),
+                "packed       4 images"});
 }
 
 TEST(CfmPack, RefusesBadCommandLinesWithExitCodeTwo) {
@@ -81,7 +82,7 @@ TEST(CfmPack, RefusesBadCommandLinesWithExitCodeTwo) {
 }
 
 TEST(CfmPack, ExplainsItself) {
-  expect_words(cfm_pack("--help"), 0, {"--grey_levels", "--inspect", "example: cfm_pack --source="});
+  expect_words(cfm_pack("--help"), 0, {"--grey_levels", "--inspect", "example: mpirun -n 8 cfm_pack --source="});
 }
 
 }  // namespace

@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
+#include "data/fingerprint.h"
 #include "packer/grey_levels.h"
 #include "support/data_support.h"
 #include "support/packed_images.h"
+#include "support/packing.h"
 
 namespace cfm {
 namespace {
@@ -41,11 +44,11 @@ TEST(Pack, PutsEveryImageOfTheSourceOnceIntoTheShardsWithItsLabel) {
   tests::write_images_npz(folder / "a.npz", 2500, kShape);
   PackConfig config = config_for(folder, "a.npz");
   config.shards = 3;
-  const PackReport report = packer::pack(config);
+  const PackReport report = tests::pack(config);
   EXPECT_EQ(report.images, 2500);
   EXPECT_EQ(report.classes, 10);
   EXPECT_EQ(report.image_shape, kShape);
-  EXPECT_EQ(report.fingerprint, data::Dataset::open(folder / "out/train").fingerprint().files);
+  EXPECT_EQ(report.fingerprint.files, data::Dataset::open(folder / "out/train").fingerprint().files);
   std::vector<int64_t> sizes;
   for (const char* name : {"train-00000-of-00003.h5", "train-00001-of-00003.h5", "train-00002-of-00003.h5"})
     sizes.push_back(data::Shard(folder / ("out/train/" + std::string(name))).size());
@@ -60,7 +63,7 @@ TEST(Pack, ShufflesOverAllShards) {
   tests::write_images_npz(folder / "a.npz", 2000, kShape);
   PackConfig config = config_for(folder, "a.npz");
   config.shards = 2;
-  packer::pack(config);
+  tests::pack(config);
   const auto numbers = tests::source_numbers(tests::packed_images(folder / "out/train"), 2000, kShape);
   const auto early =
       std::count_if(numbers.begin(), numbers.begin() + 1000, [](int64_t number) { return number < 1000; });
@@ -71,16 +74,45 @@ TEST(Pack, MakesTheSameBytesFromTheSameSeedOnly) {
   const ScratchDirectory folder;
   tests::write_images_npz(folder / "a.npz", 300, kShape);
   PackConfig config = config_for(folder, "a.npz");
-  packer::pack(config);
+  tests::pack(config);
   const std::string first = tests::bytes_of(folder / "out/train/train-00000-of-00001.h5");
   ::sleep(1);  // a time stamp would differ now
   config.overwrite = true;
   config.threads = 1;
-  packer::pack(config);
+  tests::pack(config);
   EXPECT_TRUE(first == tests::bytes_of(folder / "out/train/train-00000-of-00001.h5"));
   config.seed = 1;
-  packer::pack(config);
+  tests::pack(config);
   EXPECT_FALSE(first == tests::bytes_of(folder / "out/train/train-00000-of-00001.h5"));
+}
+
+TEST(Pack, FingerprintsTheImagesWhateverTheSeedAndNumberOfShards) {
+  const ScratchDirectory folder;
+  data::ImagesFingerprint expected;
+  for (int64_t i = 0; i < 300; ++i) expected.add(tests::pixels_of(i, kShape), tests::label_of(i));
+  tests::write_images_npz(folder / "a.npz", 300, kShape);
+  PackConfig config = config_for(folder, "a.npz");
+  config.overwrite = true;
+  std::set<std::string> as_packed;
+  for (const uint64_t seed : {0, 1})
+    for (const int64_t shards : {1, 2, 7}) {
+      config.seed = seed;
+      config.shards = shards;
+      const PackReport report = tests::pack(config);
+      EXPECT_EQ(report.fingerprint.images, expected.hex());
+      as_packed.insert(report.fingerprint.files);
+    }
+  EXPECT_EQ(as_packed.size(), 6U);
+
+  const auto fingerprint_with = [&](const char* array, size_t place) {
+    std::map<std::string, data::NumpyArray> arrays = data::read_npz(folder / "a.npz");
+    arrays.at(array).bytes[place] ^= 1;
+    data::write_npz(folder / "b.npz", arrays);
+    config.source = folder / "b.npz";
+    return tests::pack(config).fingerprint.images;
+  };
+  EXPECT_NE(fingerprint_with("labels", 123), expected.hex());
+  EXPECT_NE(fingerprint_with("images", 123), expected.hex());
 }
 
 TEST(Pack, TakesRangesOfTheSourceAsSplits) {
@@ -88,17 +120,17 @@ TEST(Pack, TakesRangesOfTheSourceAsSplits) {
   tests::write_images_npz(folder / "a.npz", 100, kShape);
   PackConfig config = config_for(folder, "a.npz");
   config.count = 70;
-  packer::pack(config);
+  tests::pack(config);
   config.split = "val";
   config.first = 70;
   config.count = 0;
-  packer::pack(config);
+  tests::pack(config);
   EXPECT_EQ(sorted(tests::source_numbers(tests::packed_images(folder / "out/train"), 100, kShape)), range(0, 70));
   EXPECT_EQ(sorted(tests::source_numbers(tests::packed_images(folder / "out/val"), 100, kShape)), range(70, 30));
   config.split = "test";
   config.first = 90;
   config.count = 11;
-  tests::expect_refusal([&] { packer::pack(config); }, {"--first=90", "--count=11", "100 images"});
+  tests::expect_refusal([&] { tests::pack(config); }, {"--first=90", "--count=11", "100 images"});
 }
 
 TEST(Pack, WritesWhereTheImagesCameFrom) {
@@ -107,7 +139,7 @@ TEST(Pack, WritesWhereTheImagesCameFrom) {
   PackConfig config = config_for(folder, "a.npz");
   config.first = 5;
   config.shards = 2;
-  packer::pack(config);
+  tests::pack(config);
   const data::Shard shard(folder / "out/train/train-00001-of-00002.h5");
   EXPECT_NE(shard.attribute("source").find("a.npz"), std::string::npos);
   EXPECT_NE(shard.attribute("source").find("images 5 to 29 of 30"), std::string::npos);
@@ -120,12 +152,12 @@ TEST(Pack, RefusesToTouchWhatExistsUnlessAsked) {
   const ScratchDirectory folder;
   tests::write_images_npz(folder / "a.npz", 30, kShape);
   tests::write_images_npz(folder / "b.npz", 20, kShape);
-  packer::pack(config_for(folder, "a.npz"));
+  tests::pack(config_for(folder, "a.npz"));
   PackConfig config = config_for(folder, "b.npz");
-  tests::expect_refusal([&] { packer::pack(config); }, {"out/train", "exists", "--overwrite"});
+  tests::expect_refusal([&] { tests::pack(config); }, {"out/train", "exists", "--overwrite"});
   EXPECT_EQ(data::Dataset::open(folder / "out/train").size(), 30);
   config.overwrite = true;
-  packer::pack(config);
+  tests::pack(config);
   EXPECT_EQ(data::Dataset::open(folder / "out/train").size(), 20);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder / "out"), {}), 1);
 }
@@ -136,7 +168,7 @@ TEST(Pack, NeverReplacesAFolderThatHoldsOtherThings) {
   folder.write("out/train/thesis.tex", "years of work");
   PackConfig config = config_for(folder, "a.npz");
   config.overwrite = true;
-  tests::expect_refusal([&] { packer::pack(config); }, {"out/train", "thesis.tex"});
+  tests::expect_refusal([&] { tests::pack(config); }, {"out/train", "thesis.tex"});
   EXPECT_EQ(tests::bytes_of(folder / "out/train/thesis.tex"), "years of work");
 }
 
@@ -145,7 +177,7 @@ TEST(Pack, RefusesMoreShardsThanImages) {
   tests::write_images_npz(folder / "a.npz", 3, kShape);
   PackConfig config = config_for(folder, "a.npz");
   config.shards = 4;
-  tests::expect_refusal([&] { packer::pack(config); }, {"--shards=4", "3 images"});
+  tests::expect_refusal([&] { tests::pack(config); }, {"--shards=4", "3 images"});
 }
 
 TEST(PackConfig, ListsAllProblems) {
@@ -213,9 +245,8 @@ TEST(GreyLevels, BeyondTheirNumberAreRefusedNamingTheImage) {
   data::write_npz(folder / "a.npz", {{"x", {"|u1", {2, 1, 2}, {0, 16, 17, 0}}}});
   PackConfig config = config_for(folder, "a.npz");
   config.grey_levels = 17;
-  tests::expect_refusal([&] { packer::pack(config); }, {"image 1 of", "a.npz", "17", "--grey_levels"});
+  tests::expect_refusal([&] { tests::pack(config); }, {"image 1 of", "a.npz", "17", "--grey_levels"});
   EXPECT_FALSE(std::filesystem::exists(folder / "out/train"));
-  EXPECT_FALSE(std::filesystem::exists(folder / "out/train.tmp"));
 }
 
 // The digits of the repository, as the demo packs them.
@@ -241,7 +272,7 @@ TEST(Digits, ArePackedIntoThreeSplitsThatHoldEveryClassAndTheirLevels) {
                       .first = first,
                       .count = count,
                       .grey_levels = 17};
-    EXPECT_EQ(packer::pack(config).images, count);
+    EXPECT_EQ(tests::pack(config).images, count);
     first += count;
     std::vector<int> of_class(10, 0);
     for (const tests::PackedImage& image : tests::packed_images(folder / split)) {
@@ -258,3 +289,5 @@ TEST(Digits, ArePackedIntoThreeSplitsThatHoldEveryClassAndTheirLevels) {
 
 }  // namespace
 }  // namespace cfm
+
+int main(int argc, char** argv) { return cfm::test::run_mpi_tests(argc, argv); }

@@ -8,6 +8,7 @@
 #include "packer/pack.h"
 #include "support/data_support.h"
 #include "support/packed_images.h"
+#include "support/packing.h"
 
 namespace cfm {
 namespace {
@@ -45,7 +46,7 @@ TEST(FolderSource, LabelsClassFoldersByTheirSortedNames) {
   write_image(folder, "in/n10/deep/er/c.jpeg", 3);  // read by content, not by name
   write_image(folder, "in/n02/a.png", 4);
   folder.write("in/n02/notes.txt", "not an image");
-  packer::pack(config_for(folder));
+  tests::pack(config_for(folder));
   EXPECT_EQ(sorted(tests::packed_images(folder / "out/train")), expected({{2, 0}, {1, 1}, {4, 1}, {3, 2}}));
   EXPECT_EQ(data::Shard(folder / "out/train/train-00000-of-00001.h5").attribute("label_map"),
             R"({"n01":0,"n02":1,"n10":2})");
@@ -54,7 +55,7 @@ TEST(FolderSource, LabelsClassFoldersByTheirSortedNames) {
 TEST(FolderSource, LabelsAFlatFolderZero) {
   const ScratchDirectory folder;
   for (int64_t i = 0; i < 4; ++i) write_image(folder, "in/" + std::to_string(i) + ".png", i);
-  packer::pack(config_for(folder));
+  tests::pack(config_for(folder));
   EXPECT_EQ(sorted(tests::packed_images(folder / "out/train")), expected({{0, 0}, {1, 0}, {2, 0}, {3, 0}}));
 }
 
@@ -62,13 +63,13 @@ TEST(FolderSource, RefusesImagesBesideClassFoldersAndClassesWithoutImages) {
   const ScratchDirectory folder;
   write_image(folder, "in/n01/a.png", 1);
   write_image(folder, "in/stray.png", 2);
-  tests::expect_refusal([&] { packer::pack(config_for(folder)); }, {"stray.png", "n01"});
+  tests::expect_refusal([&] { tests::pack(config_for(folder)); }, {"stray.png", "n01"});
   std::filesystem::remove(folder / "in/stray.png");
   std::filesystem::create_directories(folder / "in/n00");
-  tests::expect_refusal([&] { packer::pack(config_for(folder)); }, {"n00", "no .png"});
+  tests::expect_refusal([&] { tests::pack(config_for(folder)); }, {"n00", "no .png"});
   std::filesystem::remove_all(folder / "in");
   std::filesystem::create_directories(folder / "in");
-  tests::expect_refusal([&] { packer::pack(config_for(folder)); }, {"/in holds no"});
+  tests::expect_refusal([&] { tests::pack(config_for(folder)); }, {"/in holds no"});
 }
 
 TEST(FolderSource, RefusesImagesOfDifferentSizesNamingTwo) {
@@ -76,17 +77,17 @@ TEST(FolderSource, RefusesImagesOfDifferentSizesNamingTwo) {
   for (int64_t i = 0; i < 9; ++i)
     write_image(folder, "in/" + std::to_string(i) + ".png", i, i == 6 ? ImageShape{3, 5, 6} : kColour);
   PackConfig config = config_for(folder);
-  tests::expect_refusal([&] { packer::pack(config); }, {"in/6.png", "6x5 pixels", "4x5 pixels", "in/0.png"});
-  EXPECT_TRUE(std::filesystem::is_empty(folder / "out"));
+  tests::expect_refusal([&] { tests::pack(config); }, {"in/6.png", "6x5 pixels", "4x5 pixels", "in/0.png"});
+  EXPECT_FALSE(std::filesystem::exists(folder / "out/train"));
   config.size = 4;
-  tests::expect_refusal([&] { packer::pack(config); }, {".png", "4x4 pixels", "--size"});
+  tests::expect_refusal([&] { tests::pack(config); }, {".png", "4x4 pixels", "--size"});
 }
 
 TEST(FolderSource, TurnsGreyIntoColourAmongColourButNotTheReverse) {
   const ScratchDirectory folder;
   write_image(folder, "in/0.png", 0, kColour);
   write_image(folder, "in/1.png", 1, kGrey);
-  packer::pack(config_for(folder));
+  tests::pack(config_for(folder));
   std::vector<uint8_t> repeated;
   for (int c = 0; c < 3; ++c)
     for (const uint8_t byte : tests::pixels_of(1, kGrey)) repeated.push_back(byte);
@@ -97,12 +98,12 @@ TEST(FolderSource, TurnsGreyIntoColourAmongColourButNotTheReverse) {
   write_image(folder, "in/1.png", 1, kColour);
   PackConfig config = config_for(folder);
   config.overwrite = true;
-  tests::expect_refusal([&] { packer::pack(config); }, {"in/1.png", "in/0.png", "--channels=3"});
+  tests::expect_refusal([&] { tests::pack(config); }, {"in/1.png", "in/0.png", "--channels=3"});
   config.channels = 3;
-  EXPECT_EQ(packer::pack(config).image_shape, kColour);
+  EXPECT_EQ(tests::pack(config).image_shape, kColour);
 }
 
-TEST(FolderSource, ReportsUnreadableImagesAndWritesNothing) {
+TEST(FolderSource, ReportsUnreadableImagesAndPacksNothingThatLacksThem) {
   const ScratchDirectory folder;
   for (int64_t i = 0; i < 20; ++i) write_image(folder, "in/" + std::to_string(10 + i) + ".png", i);
   folder.write("in/13.png", "no image");
@@ -110,11 +111,13 @@ TEST(FolderSource, ReportsUnreadableImagesAndWritesNothing) {
   PackConfig config = config_for(folder);
   config.shards = 3;
   ::testing::internal::CaptureStderr();
-  tests::expect_refusal([&] { packer::pack(config); }, {"2 images cannot be read", "--allow_unreadable"});
+  tests::expect_refusal(
+      [&] { tests::pack(config); },
+      {"2 images cannot be read", "\n  " + (folder / "in/13.png").string() + "\n", "in/27.png", "--allow_unreadable"});
   const std::string said = ::testing::internal::GetCapturedStderr();
   EXPECT_NE(said.find("in/13.png is neither a PNG nor a JPEG"), std::string::npos) << said;
   EXPECT_NE(said.find("in/27.png is empty"), std::string::npos) << said;
-  EXPECT_TRUE(std::filesystem::is_empty(folder / "out"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "out/train"));
 }
 
 TEST(FolderSource, LeavesOutUnreadableImagesIfAllowedAndKeepsTheOrderOfTheOthers) {
@@ -122,7 +125,7 @@ TEST(FolderSource, LeavesOutUnreadableImagesIfAllowedAndKeepsTheOrderOfTheOthers
   for (int64_t i = 0; i < 20; ++i) write_image(folder, "in/" + std::to_string(10 + i) + ".png", i);
   PackConfig config = config_for(folder);
   config.shards = 3;
-  packer::pack(config);
+  tests::pack(config);
   std::vector<tests::PackedImage> survivors = tests::packed_images(folder / "out/train");
   std::erase_if(survivors, [](const tests::PackedImage& image) {
     return image.pixels == tests::pixels_of(3, kColour) || image.pixels == tests::pixels_of(0, kColour);
@@ -130,7 +133,7 @@ TEST(FolderSource, LeavesOutUnreadableImagesIfAllowedAndKeepsTheOrderOfTheOthers
   folder.write("in/10.png", "no image");  // the first: it gives the shape unless it cannot be read
   folder.write("in/13.png", "no image");
   config.allow_unreadable = config.overwrite = true;
-  const packer::PackReport report = packer::pack(config);
+  const packer::PackReport report = tests::pack(config);
   EXPECT_EQ(report.images, 18);
   EXPECT_EQ(report.unreadable.size(), 2U);
   EXPECT_EQ(tests::packed_images(folder / "out/train"), survivors);
@@ -142,7 +145,7 @@ TEST(FolderSource, IsRefusedIfNothingInItCanBeRead) {
   folder.write("in/2.png", "nor this");
   PackConfig config = config_for(folder);
   config.allow_unreadable = true;
-  tests::expect_refusal([&] { packer::pack(config); }, {"none of the 2 images", "in/1.png"});
+  tests::expect_refusal([&] { tests::pack(config); }, {"none of the 2 images", "in/1.png"});
 }
 
 // The same five images in each layout that numpy files come in.
@@ -166,7 +169,7 @@ TEST(ArraySource, GivesTheSameShardsFromEveryLayout) {
   std::vector<tests::PackedImage> images;
   for (int64_t image = 0; image < 5; ++image) images.push_back({tests::pixels_of(image, shape), image});
   for (const char* name : {"a.npz", "b.npz", "c.npz", "d.npz"}) {
-    packer::pack(
+    tests::pack(
         {.source = folder / name, .out = folder / "out", .split = name[0] == 'a' ? "a" : std::string(1, name[0])});
     EXPECT_EQ(sorted(tests::packed_images(folder / ("out/" + std::string(1, name[0])))), sorted(images)) << name;
   }
@@ -181,9 +184,9 @@ TEST(ArraySource, ReadsGreyImagesAndTheirLabelsFromTwoNpyFiles) {
   const ScratchDirectory folder;
   folder.write("x.npy", npy("|u1", "(2, 1, 2)", "abcd"));
   folder.write("y.npy", npy("|u1", "(2,)", std::string("\x05\x06")));
-  packer::pack({.source = (folder / "x.npy").string() + "," + (folder / "y.npy").string(), .out = folder / "out"});
+  tests::pack({.source = (folder / "x.npy").string() + "," + (folder / "y.npy").string(), .out = folder / "out"});
   EXPECT_EQ(sorted(tests::packed_images(folder / "out/train")), sorted({{{'a', 'b'}, 5}, {{'c', 'd'}, 6}}));
-  packer::pack({.source = folder / "x.npy", .out = folder / "out", .split = "unlabelled"});
+  tests::pack({.source = folder / "x.npy", .out = folder / "out", .split = "unlabelled"});
   EXPECT_EQ(sorted(tests::packed_images(folder / "out/unlabelled")), sorted({{{'a', 'b'}, 0}, {{'c', 'd'}, 0}}));
 }
 
@@ -192,7 +195,7 @@ TEST(ArraySource, RefusesWhatItCannotTakeForImagesNamingIt) {
   const auto refused = [&](const std::map<std::string, data::NumpyArray>& arrays,
                            const std::vector<std::string>& words) {
     data::write_npz(folder / "a.npz", arrays);
-    tests::expect_refusal([&] { packer::pack({.source = folder / "a.npz", .out = folder / "out"}); }, words);
+    tests::expect_refusal([&] { tests::pack({.source = folder / "a.npz", .out = folder / "out"}); }, words);
   };
   const auto bytes = [](size_t n) { return std::vector<uint8_t>(n, 255); };
   const data::NumpyArray good{"|u1", {2, 2, 2}, bytes(8)};
@@ -208,11 +211,13 @@ TEST(ArraySource, RefusesWhatItCannotTakeForImagesNamingIt) {
 TEST(Source, IsRefusedIfItIsNothingThatIsRead) {
   const ScratchDirectory folder;
   folder.write("a.tar", "x");
-  tests::expect_refusal([&] { packer::pack({.source = folder / "a.tar", .out = folder / "out"}); },
+  tests::expect_refusal([&] { tests::pack({.source = folder / "a.tar", .out = folder / "out"}); },
                         {"--source", "a.tar", "neither"});
-  tests::expect_refusal([&] { packer::pack({.source = folder / "none", .out = folder / "out"}); },
+  tests::expect_refusal([&] { tests::pack({.source = folder / "none", .out = folder / "out"}); },
                         {"--source", "none", "no such"});
 }
 
 }  // namespace
 }  // namespace cfm
+
+int main(int argc, char** argv) { return cfm::test::run_mpi_tests(argc, argv); }

@@ -34,6 +34,21 @@ TEST(StepControl, AStopOfOneRankIsSeenByAllOneStepLater) {
   EXPECT_EQ(seen, std::vector<int>{4});
 }
 
+TEST(StepControl, IsReadyOnceAllRanksHavePostedAndNotBefore) {
+  StepControl control(session());
+  control.post({});
+  control.collect();
+  const bool late = session().rank() == session().size() - 1 && session().size() > 1;
+  if (!late) control.post({});
+  EXPECT_FALSE(!late && session().size() > 1 && control.ready());
+  session().control().barrier();
+  if (late) control.post({});
+  while (!control.ready()) continue;
+  EXPECT_TRUE(control.pending());
+  control.collect();
+  EXPECT_FALSE(control.pending());
+}
+
 TEST(StepControl, ANanOnOneRankIsNanOnAll) {
   StepControl control(session());
   const double value = session().rank() == session().size() - 1 ? std::nan("") : 3.0;

@@ -1,0 +1,25 @@
+#pragma once
+#include <filesystem>
+
+namespace cfm::packer {
+
+// An advisory lock on a file (flock), which ends with the process that holds it however that ends. Where the file
+// system knows no locks a warning says so, and there is none.
+class FileLock {
+ public:
+  enum class Kind { kExclusive, kShared };
+  // Makes the file if it is not there. Error(kRetry) if another process holds a lock that excludes this one.
+  FileLock(std::filesystem::path file, Kind kind);
+  ~FileLock();
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+  // From exclusive to shared. Error(kRetry) if another process came between.
+  void share();
+
+ private:
+  void lock(Kind kind) const;
+  const std::filesystem::path file_;
+  int descriptor_;
+};
+
+}  // namespace cfm::packer

@@ -1,0 +1,34 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+
+#include "packer/progress.h"
+#include "parallel/mpi_session.h"
+#include "parallel/step_control.h"
+
+namespace cfm::packer {
+
+// How far all ranks are, shown by rank 0. Every rank counts its own images; the counts are summed in the background, so
+// what is shown is what each had done when it last looked: exact, and late by what the slowest does between two looks
+// (an image, or writing a block of them). Nobody waits for it.
+class SharedProgress {
+ public:
+  // `images`: of all ranks. Collective.
+  SharedProgress(const parallel::MpiSession& session, int64_t images);
+  // This rank has dealt with further images.
+  void add(int64_t images);
+  // Waits for all ranks to be done, showing what they do meanwhile. Collective, once.
+  void finish();
+
+ private:
+  void take(const parallel::StepSummary& summary);
+  void post(bool finished);
+
+  const int ranks_;
+  parallel::StepControl control_;
+  std::optional<Progress> shown_;  // on rank 0
+  double mine_ = 0, seen_ = 0;
+  bool all_finished_ = false;
+};
+
+}  // namespace cfm::packer
