@@ -1,4 +1,5 @@
 cfm_test(parallel/mpi_session_test DEPS parallel no_nccl RANKS 1 2 3 4)
+cfm_test(parallel/node_layout_test DEPS parallel no_nccl RANKS 1 2 3)
 cfm_test(parallel/rank_order_test DEPS parallel no_nccl RANKS 1 2 3 4)
 cfm_test(parallel/process_group_test DEPS parallel no_nccl RANKS 1 2 3 4)
 cfm_test(parallel/gradient_reducer_test DEPS parallel no_nccl RANKS 1 2 3 4)
