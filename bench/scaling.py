@@ -3,6 +3,7 @@
 import argparse
 import signal
 import statistics
+import sys
 import tempfile
 
 from pairs import MPIRUN, Paused, pack, result
@@ -23,7 +24,7 @@ def train(folder, name, data, batch, ranks):
 
 
 def ddp(folder, name, data, batch):
-    return Paused(["python", "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29512", "bench/peer_train.py",
+    return Paused([sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29512", "bench/peer_train.py",
                    f"--data={data}", f"--events={folder}/{name}", f"--batch={batch}", "--threads=1", "--ddp"],
                   f"{folder}/{name}", ONE_THREAD)
 
