@@ -144,7 +144,9 @@ std::vector<nlohmann::json> events(const std::filesystem::path& run_dir, const s
 
 std::map<long, double> losses(const std::filesystem::path& run_dir) {
   std::map<long, double> result;
-  for (const nlohmann::json& event : events(run_dir, "step")) result[event.at("step")] = event.at("loss");
+  for (const nlohmann::json& event : events(run_dir, "step")) {
+    if (event.at("loss").is_number()) result[event.at("step")] = event.at("loss");
+  }
   return result;
 }
 

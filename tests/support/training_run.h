@@ -68,7 +68,8 @@ std::vector<std::string> small_run(const std::string& data, const std::filesyste
 // The lines of RUN/events.jsonl that are called `name`.
 std::vector<nlohmann::json> events(const std::filesystem::path& run_dir, const std::string& name);
 
-// The loss of each step in RUN/events.jsonl (the last one written, where a step was made twice).
+// The loss of each step in RUN/events.jsonl (the last one written, where a step was made twice); steps whose
+// loss is not finite are left out.
 std::map<long, double> losses(const std::filesystem::path& run_dir);
 
 // Names and bytes of the .safetensors files of a checkpoint.
