@@ -252,6 +252,30 @@ TEST_F(Reduced, GradientsStayInTheBucketsFromTheStart) {
   for (const at::Tensor& gradient : after) EXPECT_EQ(gradient.abs().sum().item<float>(), 0.0f);
 }
 
+// What goes over parameters, gradients and moments in one pass takes the elements as they lie in memory.
+TEST_F(Reduced, GradientsLieInMemoryAsTheirParametersDo) {
+  Net net, alone;
+  for (auto& [name, tensor] : net.parameters) {
+    if (tensor.dim() == 4) tensor = tensor.detach().contiguous(at::MemoryFormat::ChannelsLast).set_requires_grad(true);
+  }
+  GradientReducer reducer(net.parameters, group_, kSmallBuckets);
+  for (uint64_t step = 0; step < 2; ++step) {
+    const Batch batch(step);
+    run_backward(reducer, net, batch, 2);
+    loss_of(alone, batch, 0, kGlobalBatch).backward();
+    const std::vector<at::Tensor> found = reducer.gradients();
+    for (size_t i = 0; i < found.size(); ++i) {
+      const auto& [name, parameter] = net.parameters[i];
+      EXPECT_EQ(found[i].strides(), parameter.strides()) << name << " in step " << step;
+      const at::Tensor expected = alone.parameters[i].second.grad();
+      const double error = (found[i] - expected).abs().max().item<double>() / expected.abs().max().item<double>();
+      EXPECT_LT(error, 5e-6) << name << " in step " << step;
+      alone.parameters[i].second.mutable_grad().reset();
+    }
+    reducer.zero_gradients();
+  }
+}
+
 TEST_F(Reduced, AParameterWithoutAGradientIsAnErrorInTheSameStep) {
   Net net;
   net.add("unused", normal({4}, 9));
