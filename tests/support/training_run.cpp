@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
@@ -129,6 +130,20 @@ std::vector<std::string> small_run(const std::string& data, const std::filesyste
                                    "--threads=1",
                                    "--step_timeout=60"};
   if (device != nullptr) command.push_back("--device=" + std::string(device));
+  return command;
+}
+
+std::vector<std::string> with_flags(std::vector<std::string> command, const std::vector<std::string>& flags) {
+  for (const std::string& flag : flags) {
+    const std::string name = flag.substr(0, flag.find('=') + 1);
+    const auto same =
+        std::find_if(command.begin(), command.end(), [&](const auto& word) { return word.starts_with(name); });
+    if (same == command.end()) {
+      command.push_back(flag);
+    } else {
+      *same = flag;
+    }
+  }
   return command;
 }
 

@@ -65,6 +65,9 @@ std::vector<int> rank_counts(const std::vector<int>& wanted);
 // the device of CFM_TEST_DEVICE if there is one.
 std::vector<std::string> small_run(const std::string& data, const std::filesystem::path& run_dir, double dropout = 0.1);
 
+// `command` with these flags in place of its own of the same name, or behind it.
+std::vector<std::string> with_flags(std::vector<std::string> command, const std::vector<std::string>& flags);
+
 // The lines of RUN/events.jsonl that are called `name`.
 std::vector<nlohmann::json> events(const std::filesystem::path& run_dir, const std::string& name);
 
