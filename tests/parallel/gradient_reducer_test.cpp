@@ -283,13 +283,15 @@ TEST_F(Reduced, AParameterWithoutAGradientIsAnErrorInTheSameStep) {
   EXPECT_THROW(run_backward(reducer, net, Batch(0), 1), std::exception);
 }
 
-TEST_F(Reduced, AnotherShapeOnOneRankIsRefusedByAllNamingTheParameter) {
-  if (session().size() == 1) {  // one rank cannot differ; what it can do is to give a parameter twice
-    Net net;
-    net.parameters.push_back(net.parameters[0]);
-    EXPECT_THROW(GradientReducer(net.parameters, group_), SharedError);
-    return;
-  }
+TEST_F(Reduced, AParameterGivenTwiceIsRefused) {
+  Net net;
+  net.parameters.push_back(net.parameters[0]);
+  EXPECT_THROW(GradientReducer(net.parameters, group_), SharedError);
+}
+
+class ReducedOnSeveralRanks : public Reduced {};
+
+TEST_F(ReducedOnSeveralRanks, AnotherShapeOnOneIsRefusedByAllNamingTheParameter) {
   Net net;
   if (session().rank() == session().size() - 1)
     net.parameters[4].second = normal({16, 16, 3, 1}, 1).set_requires_grad(true);
