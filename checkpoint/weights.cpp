@@ -65,7 +65,7 @@ class Reader {
     check(!fields.empty(), where_ + ": __metadata__ describes no network ('" + kModelPrefix +
                                "…'): not a weights file of cfm (exp_avg and exp_avg_sq are the optimizer's)");
     try {
-      const models::UNetConfig config = models::unet_config_from_metadata(fields);
+      models::UNetConfig config = models::unet_config_from_metadata(fields);
       check_no_problems(config.validate());
       return config;
     } catch (const Error& e) {
@@ -123,6 +123,7 @@ std::vector<std::string> weights_in(const Manifest& manifest) {
   }
   std::ranges::sort(by_decay);
   std::vector<std::string> names;
+  names.reserve(by_decay.size());
   for (const auto& [decay, name] : by_decay) names.push_back(name);
   return names;
 }
@@ -134,6 +135,7 @@ int64_t choose_step(const fs::path& run_dir, int64_t step) {
                             checkpoints_folder(run_dir).string() + " holds no step_… folder");
   if (step == kNewestStep) return steps.back();
   std::vector<std::string> names;
+  names.reserve(steps.size());
   for (const int64_t known : steps) names.push_back(std::to_string(known));
   check(std::ranges::find(steps, step) != steps.end(),
         "--step=" + std::to_string(step) + ": " + run_dir.string() + " has checkpoints of steps " + listed(names));

@@ -90,10 +90,16 @@ TEST(JobEnd, AKilledRankEndsAllWithAMessageThatNamesIt) {
   }
 }
 
-TEST(JobEnd, ARankThatVanishesEndsAll) {
-  const CommandResult result = run(2, "exits 1");
-  EXPECT_EQ(result.exit_code, 7) << result.output;
-  EXPECT_LT(result.seconds, kSoon);
+// Such a rank says nothing, and the launcher ends the others before they miss it: it is the launcher that names it.
+TEST(JobEnd, ARankThatVanishesEndsAllAndTheLauncherNamesIt) {
+  for (const int who : {0, 1, 2}) {
+    const CommandResult result = run(3, "exits " + std::to_string(who));
+    EXPECT_EQ(result.exit_code, 7) << result.output;
+    EXPECT_TRUE(says_once(result, "The first process to do so was:"));
+    EXPECT_TRUE(says_once(result, "]," + std::to_string(who) + "]\n"));  // Process name: [[job,1],rank]
+    EXPECT_TRUE(says_once(result, "Exit code:    7"));
+    EXPECT_LT(result.seconds, kSoon);
+  }
 }
 
 TEST(JobEnd, ARankThatHangsEndsAllInOneReportThatNamesItAndSaysWhereAllWere) {
