@@ -26,7 +26,8 @@ struct SampleJob {
   Problems validate() const;
 };
 
-// Draws job.count images and writes them on rank 0. The images do not depend on the number of ranks. Collective.
+// Draws job.count images and writes them on rank 0. For given threads and net_batch the images do not depend on the
+// number of ranks. Collective.
 void sample(const SampleJob& job, const parallel::MpiSession& session);
 
 }  // namespace cfm::evaluator
