@@ -1,6 +1,5 @@
 #include "evaluator/sample.h"
 
-#include <ATen/Context.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
@@ -12,8 +11,8 @@
 #include "base/log.h"
 #include "evaluator/labels.h"
 #include "evaluator/sample_progress.h"
-#include "evaluator/threads.h"
 #include "parallel/device.h"
+#include "parallel/threads.h"
 
 namespace cfm::evaluator {
 namespace {
@@ -35,14 +34,6 @@ Weights load_weights(const SampleJob& job) {
   check(drawable || job.out.extension() != ".png", where + " makes images of " + std::to_string(model.in_channels) +
                                                        " channels, a PNG has 1 or 3: use --out=FILE.npz");
   return weights;
-}
-
-// The network's arithmetic is float32 throughout, and the same every time.
-void use_exact_float32() {
-  at::globalContext().setAllowTF32CuBLAS(false);
-  at::globalContext().setAllowTF32CuDNN(false);
-  at::globalContext().setBenchmarkCuDNN(false);
-  at::globalContext().setDeterministicCuDNN(true);
 }
 
 // v of a network without dropout, for each sample's own label.
@@ -124,8 +115,8 @@ void sample(const SampleJob& job, const parallel::MpiSession& session) {
     if (leads) check_beside(job.layout, job.count);
   });
   const c10::Device device = parallel::choose_device(session, job.device);
-  const int threads = use_threads(session, job.threads);
-  use_exact_float32();
+  const int threads = parallel::use_threads(session, job.threads);
+  parallel::use_exact_float32();
 
   Weights weights;
   std::vector<int64_t> cycle;  // labels, taken in turn; empty: none
