@@ -160,7 +160,8 @@ Metadata to_metadata(const WeightsInfo& info) {
                     {"sigma_min", number_text(info.sigma_min)},
                     {"ema_decay", number_text(info.ema_decay)},
                     {"step", std::to_string(info.step)},
-                    {"dataset_fingerprint", info.dataset_fingerprint}};
+                    {"dataset_fingerprint", info.dataset_fingerprint},
+                    {"dataset_images_fingerprint", info.dataset_images_fingerprint}};
   for (const auto& [name, value] : models::to_metadata(info.model)) metadata[kModelPrefix + name] = value;
   return metadata;
 }
@@ -180,6 +181,7 @@ WeightsInfo weights_info(const Metadata& metadata, const std::string& where) {
   info.ema_decay = reader.number<double>("ema_decay");
   info.step = reader.number<int64_t>("step");
   info.dataset_fingerprint = reader.text("dataset_fingerprint");
+  info.dataset_images_fingerprint = reader.text("dataset_images_fingerprint");
   return info;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "parallel/watchdog.h"
+#include "trainer/open_data.h"
 #include "trainer/prepare.h"
 #include "trainer/report.h"
 #include "trainer/run_state.h"

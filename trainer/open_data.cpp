@@ -78,9 +78,8 @@ OpenedData open_data(const TrainConfig& config, const parallel::MpiSession& sess
   data.val = data::Dataset::open(config.val_data, options);
   const data::ImageShape train = data.train.image_shape(), val = data.val->image_shape();
   if (train != val) {
-    throw SharedError("--val_data=" + config.val_data + " has images of " + data::shape_text(val) +
-                      ", --train_data=" + config.train_data + " of " + data::shape_text(train) +
-                      ": they must be of one kind");
+    throw SharedError("--val_data=" + config.val_data + " has images of " + data::shape_text(val) + ", --train_data=" +
+                      config.train_data + " of " + data::shape_text(train) + ": they must be of one kind");
   }
   return data;
 }
@@ -92,6 +91,8 @@ TrainConfig fitted_to_data(TrainConfig config, const OpenedData& data) {
     problems.push_back("--train_data=" + config.train_data + ": images are " + std::to_string(shape.height) + "x" +
                        std::to_string(shape.width) + "; the network takes square ones");
   }
+  config.data_groups = data.data_groups;
+  config.flags["data_groups"] = std::to_string(data.data_groups);
   config.model.image_size = shape.width;
   config.model.in_channels = config.model.out_channels = shape.channels;
   const int64_t classes = std::max(data.train.num_classes(), data.val ? data.val->num_classes() : 0);

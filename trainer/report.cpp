@@ -42,13 +42,19 @@ void Report::note(const std::string& text) {
   say(text);
 }
 
-void Report::start(const checkpoint::Progress& at, bool resumed, const std::string& fingerprint, int64_t images,
-                   int64_t parameters, int threads, c10::Device device) {
+void Report::start(const checkpoint::Progress& at, bool resumed, const OpenedData& data, int64_t parameters,
+                   int threads, c10::Device device) {
+  const data::Fingerprint& fingerprint = data.train.fingerprint();
   first_step_ = at.step;
   note("run        " + config_.run_dir +
        (resumed ? ", resumed at step " + std::to_string(at.step) : ", from the start"));
   note("network    " + std::to_string(parameters) + " parameters");
-  note("data       " + config_.train_data + ": " + std::to_string(images) + " images, fingerprint " + fingerprint);
+  note("data       " + config_.train_data + ": " + std::to_string(data.train.size()) + " images, fingerprint " +
+       fingerprint.text());
+  note("reading    " + data.train.access());
+  if (data.data_groups > 1)
+    note("groups     " + std::to_string(data.data_groups) + " on " + std::to_string(data.layout.nodes()) +
+         (data.layout.nodes() == 1 ? " node" : " nodes") + ", each with an order of its own");
   note("ranks      " + std::to_string(ranks_) + " with " + std::to_string(threads) + " threads each, global batch " +
        std::to_string(config_.global_batch));
   const std::string dropout = dropout_note(config_.model.dropout, device);
@@ -60,7 +66,10 @@ void Report::start(const checkpoint::Progress& at, bool resumed, const std::stri
                           {"threads", static_cast<int64_t>(threads)},
                           {"global_batch", config_.global_batch},
                           {"parameters", parameters},
-                          {"dataset_fingerprint", fingerprint}});
+                          {"data_groups", data.data_groups},
+                          {"reading", data.train.access()},
+                          {"dataset_fingerprint", fingerprint.files},
+                          {"dataset_images_fingerprint", fingerprint.images}});
   if (resumed) events_.write("rewind_to", {{"step", at.step}});
 }
 

@@ -10,6 +10,7 @@
 #include "metrics/progress.h"
 #include "parallel/step_control.h"
 #include "trainer/held_out.h"
+#include "trainer/open_data.h"
 #include "trainer/train.h"
 
 namespace cfm::trainer {
@@ -33,8 +34,8 @@ class Report {
  public:
   Report(const TrainConfig& config, const parallel::MpiSession& session);
 
-  void start(const checkpoint::Progress& at, bool resumed, const std::string& fingerprint, int64_t images,
-             int64_t parameters, int threads, c10::Device device);
+  void start(const checkpoint::Progress& at, bool resumed, const OpenedData& data, int64_t parameters, int threads,
+             c10::Device device);
   // A line that does not break the progress line.
   void note(const std::string& text);
   // The step that `measure` describes, with what all ranks reported of it.

@@ -16,6 +16,15 @@ const std::set<std::string> kOfTrainingOnly{"activation_checkpointing", "dropout
 // Fields that follow from the data.
 const std::set<std::string> kOfTheData{"image_size", "in_channels", "out_channels"};
 
+// What differs between the data of a checkpoint and these; empty if they are the same files.
+std::string other_data(const checkpoint::Manifest& manifest, const data::Fingerprint& now) {
+  const data::Fingerprint then{manifest.dataset_images_fingerprint, manifest.dataset_fingerprint};
+  if (then.files == now.files) return "";
+  const bool same_images = !then.images.empty() && then.images == now.images;
+  return std::string(same_images ? "the same images in another packing, so in another order" : "other data") +
+         " (now " + now.text() + "; the checkpoint's " + then.text() + ")";
+}
+
 std::string flag_change(const std::string& name, const std::string& then, const std::string& now,
                         const TrainConfig& config) {
   const auto shown = [](const std::string& value) { return value.empty() ? "empty" : value; };
@@ -27,7 +36,8 @@ std::string flag_change(const std::string& name, const std::string& then, const 
 
 }  // namespace
 
-void check_resumable(const checkpoint::Manifest& manifest, const TrainConfig& config, const std::string& fingerprint) {
+void check_resumable(const checkpoint::Manifest& manifest, const TrainConfig& config,
+                     const data::Fingerprint& fingerprint) {
   Problems problems;
   const auto same = [&](const std::string& what, const std::string& then, const std::string& now) {
     if (then != now)
@@ -35,7 +45,12 @@ void check_resumable(const checkpoint::Manifest& manifest, const TrainConfig& co
                          ": a resume cannot change it. Give the old value, or another --run_dir.");
   };
   same("--seed", std::to_string(manifest.seed), std::to_string(config.seed));
-  same("the fingerprint of --train_data", manifest.dataset_fingerprint, fingerprint);
+  if (!config.allow_other_data) {
+    const std::string other = other_data(manifest, fingerprint);
+    if (!other.empty())
+      problems.push_back("--train_data=" + config.train_data + " is not what the run was trained on: " + other +
+                         ". Give the old data, or another --run_dir; --allow_other_data goes on with these.");
+  }
   for (const auto& [name, now] : models::to_metadata(config.model)) {
     const auto then = manifest.model.find(name);
     if (name != "activation_checkpointing" && then != manifest.model.end())
@@ -50,8 +65,10 @@ void check_resumable(const checkpoint::Manifest& manifest, const TrainConfig& co
 }
 
 std::vector<std::string> changes_since(const checkpoint::Manifest& manifest, const TrainConfig& config,
-                                       const checkpoint::Metadata& last_bits) {
+                                       const data::Fingerprint& fingerprint, const checkpoint::Metadata& last_bits) {
   std::vector<std::string> changes;
+  const std::string other = other_data(manifest, fingerprint);
+  if (!other.empty()) changes.push_back("--allow_other_data: the run goes on with " + other);
   for (const std::string& name : config.deciding_flags) {
     const auto then = manifest.flags.find(name), now = config.flags.find(name);
     if (then == manifest.flags.end() || now == config.flags.end() || then->second == now->second) continue;
@@ -72,7 +89,7 @@ std::vector<std::string> changes_since(const checkpoint::Manifest& manifest, con
   return changes;
 }
 
-bool resume(RunState& state, const TrainConfig& config, const std::string& fingerprint,
+bool resume(RunState& state, const TrainConfig& config, const data::Fingerprint& fingerprint,
             const checkpoint::Metadata& last_bits, checkpoint::Store& store, const parallel::MpiSession& session) {
   const at::NoGradGuard no_grad;
   const auto manifest = store.load_newest(parts_of(state, config, fingerprint), [&](const checkpoint::Manifest& found) {
@@ -81,7 +98,7 @@ bool resume(RunState& state, const TrainConfig& config, const std::string& finge
   if (!manifest) return false;
   state.at = manifest->progress;
   if (session.rank() == 0) {
-    for (const std::string& change : changes_since(*manifest, config, last_bits)) say("resume: " + change);
+    for (const std::string& change : changes_since(*manifest, config, fingerprint, last_bits)) say("resume: " + change);
   }
   return true;
 }

@@ -14,14 +14,15 @@ void to_channels_last(models::UNet& net) {
   }
 }
 
-checkpoint::Metadata weights_metadata(const RunState& state, const TrainConfig& config, const std::string& fingerprint,
-                                      double ema_decay) {
+checkpoint::Metadata weights_metadata(const RunState& state, const TrainConfig& config,
+                                      const data::Fingerprint& fingerprint, double ema_decay) {
   checkpoint::WeightsInfo info;
   info.model = config.model;
   info.sigma_min = config.path.sigma_min;
   info.ema_decay = ema_decay;
   info.step = state.at.step;
-  info.dataset_fingerprint = fingerprint;
+  info.dataset_fingerprint = fingerprint.files;
+  info.dataset_images_fingerprint = fingerprint.images;
   return checkpoint::to_metadata(info);
 }
 
@@ -40,7 +41,7 @@ RunState fresh_state(const TrainConfig& config, c10::Device device) {
 }
 
 std::vector<checkpoint::Part> parts_of(const RunState& state, const TrainConfig& config,
-                                       const std::string& fingerprint) {
+                                       const data::Fingerprint& fingerprint) {
   std::vector<checkpoint::Part> parts;
   parts.push_back({"model", state.parameters, weights_metadata(state, config, fingerprint, 0)});
   for (size_t i = 0; i < state.ema.decays().size(); ++i) {
@@ -53,13 +54,15 @@ std::vector<checkpoint::Part> parts_of(const RunState& state, const TrainConfig&
   return parts;
 }
 
-checkpoint::Manifest manifest_of(const RunState& state, const TrainConfig& config, const std::string& fingerprint,
+checkpoint::Manifest manifest_of(const RunState& state, const TrainConfig& config, const data::Fingerprint& fingerprint,
                                  const checkpoint::Metadata& last_bits) {
   checkpoint::Manifest manifest;
   manifest.progress = state.at;
   manifest.seed = config.seed;
   manifest.global_batch = config.global_batch;
-  manifest.dataset_fingerprint = fingerprint;
+  manifest.data_groups = config.data_groups;
+  manifest.dataset_fingerprint = fingerprint.files;
+  manifest.dataset_images_fingerprint = fingerprint.images;
   manifest.source_revision = source_revision();
   manifest.model = models::to_metadata(config.model);
   manifest.flags = config.flags;

@@ -7,6 +7,7 @@
 
 #include "checkpoint/manifest.h"
 #include "checkpoint/store.h"
+#include "data/dataset_fingerprint.h"
 #include "models/ema.h"
 #include "models/unet.h"
 #include "trainer/optimizer.h"
@@ -27,10 +28,10 @@ RunState fresh_state(const TrainConfig& config, c10::Device device);
 
 // The files of a checkpoint: model, ema_<decay>..., exp_avg, exp_avg_sq. Tensors are shared with the state, not copied.
 std::vector<checkpoint::Part> parts_of(const RunState& state, const TrainConfig& config,
-                                       const std::string& fingerprint);
+                                       const data::Fingerprint& fingerprint);
 
 // What stands beside the files.
-checkpoint::Manifest manifest_of(const RunState& state, const TrainConfig& config, const std::string& fingerprint,
+checkpoint::Manifest manifest_of(const RunState& state, const TrainConfig& config, const data::Fingerprint& fingerprint,
                                  const checkpoint::Metadata& last_bits);
 
 }  // namespace cfm::trainer

@@ -5,7 +5,6 @@
 
 #include <cmath>
 
-#include "data/dataset.h"
 #include "data/loader.h"
 #include "parallel/device.h"
 #include "parallel/gradient_reducer.h"
@@ -18,6 +17,7 @@
 #include "trainer/guard.h"
 #include "trainer/last_bits.h"
 #include "trainer/look.h"
+#include "trainer/open_data.h"
 #include "trainer/prepare.h"
 #include "trainer/report.h"
 #include "trainer/resume.h"
@@ -26,17 +26,18 @@
 
 namespace cfm::trainer {
 
-ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, const StopSignal& stop) {
+ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, const StopSignal& stop,
+               data::Hdf5Process& hdf5) {
   // ---- the machine, the data, and a configuration that knows the data's shape ----
   check_ranks(asked, session);
   parallel::Watchdog watchdog(session, watchdog_config(asked));
   const c10::Device device = parallel::choose_device(session, asked.device);
   parallel::use_exact_float32();
   const int threads = parallel::use_threads(session, asked.threads);
-  const OpenedData data = open_data(asked, session);
+  const OpenedData data = open_data(asked, session, hdf5);
   const TrainConfig config = fitted_to_data(asked, data);
   const flow::DrawConfig draws = draw_config(config);
-  const std::string& fingerprint = data.train.fingerprint().files;
+  const data::Fingerprint& fingerprint = data.train.fingerprint();
   prepare_run_dir(config, session);
 
   // ---- weights, averages, moments: from the newest checkpoint, or fresh ----
@@ -50,10 +51,11 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   // ---- gradients over ranks, batches ahead, what is said and looked at ----
   parallel::ProcessGroup group(session, device, collective_timeout(config));
   parallel::GradientReducer reducer(state.parameters, group);
-  data::Loader loader(data.train, loader_config(config, session, device), at.step, at.images_seen, draw_maker(draws));
+  data::Loader loader(data.train, loader_config(config, data, session, device), at.step, at.images_seen,
+                      draw_maker(draws));
   parallel::StepControl control(session);
   Report report(config, session);
-  report.start(at, resumed, fingerprint, data.train.size(), models::parameter_count(*state.net), threads, device);
+  report.start(at, resumed, data, models::parameter_count(*state.net), threads, device);
   HeldOutLook look(state, config, data, report, session, device);
 
   const double weight = static_cast<double>(session.size()) / static_cast<double>(config.global_batch);

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "base/number_text.h"
+#include "data/dataset.h"
 #include "trainer/train.h"
 
 namespace cfm::trainer {
@@ -25,6 +26,13 @@ Problems TrainConfig::validate() const {
   require(global_batch > 0, "--global_batch=" + std::to_string(global_batch) +
                                 ": must be at least 1, and no less than the number of ranks");
   require(loader_threads > 0, "--loader_threads=" + std::to_string(loader_threads) + ": must be at least 1");
+  require(data_groups >= 0,
+          "--data_groups=" + std::to_string(data_groups) + ": expected 0 (as the run has them) or more");
+  check_not_negative(problems, "ranks_per_node", ranks_per_node);
+  data::DatasetOptions reading;
+  reading.data_mode = data_mode;
+  reading.stage_dir = stage_dir;
+  append(problems, reading.validate());
   require(step_timeout > 0, "--step_timeout=" + number_text(step_timeout) + ": must be positive seconds");
   require(device == "auto" || device == "cpu" || device == "cuda",
           "--device=" + device + ": there are auto, cpu, cuda");
