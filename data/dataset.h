@@ -61,6 +61,7 @@ class Dataset {
   size_t shard_of(int64_t index) const;
   Slots of_shard(size_t shard) const { return {starts_[shard], starts_[shard + 1]}; }
   bool is_readable(size_t shard) const;
+  void gather(std::span<const int64_t> indices, std::span<uint8_t> out) const;
   void read_facts(const DatasetOptions& options);
   void open_files(const DatasetOptions& options);
   bool choose_memory(const DatasetOptions& options);
