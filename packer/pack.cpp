@@ -89,7 +89,7 @@ void Packing::find_shape() {
       shape_ = source_.read(id).shape;
       first_readable_ = id;
       if (config_.channels > 0) shape_.channels = config_.channels;
-      if (config_.size > 0) shape_.height = shape_.width = config_.size;
+      if (config_.size > 0) shape_.height = shape_.width = config_.size;  // resized to it, or refused
       return;
     } catch (const Error&) {
       // Named when its shard is written, unless there is no shard to write.
@@ -101,7 +101,7 @@ void Packing::find_shape() {
 Packing::Loaded Packing::load_one(int64_t id) const {
   Image image;
   try {
-    image = source_.read(id);
+    image = resized(source_.read(id), config_.resize, config_.size);
   } catch (const Error& error) {
     return {std::nullopt, error.what()};
   }
@@ -117,7 +117,7 @@ Image Packing::fitted(Image image, int64_t id) const {
   if (image.shape != shape_)
     throw Error(source_.image_name(id) + " has " + size_text(image.shape) + "; expected " + size_text(shape_) +
                 (config_.size > 0 ? ", as --size asks" : ", as " + source_.image_name(first_readable_)) +
-                ". Resize the images first: cfm_pack takes them as they are.");
+                ". Give --resize=box or adm with --size, or resize the images first.");
   if (config_.grey_levels > 0) try {
       spread_grey_levels(image, config_.grey_levels, config_.seed, id);
     } catch (const Error& error) {
@@ -143,7 +143,7 @@ std::map<std::string, std::string> Packing::attributes(int64_t shard) const {
   std::map<std::string, std::string> attributes{
       {"source", source_.description + ", images " + std::to_string(config_.first) + " to " +
                      std::to_string(config_.first + images_ - 1) + " of " + std::to_string(source_.size())},
-      {"resize", "none"},
+      {"resize", resize_word(config_.resize)},
       {"split", config_.split},
       {"shard", std::to_string(shard)},
       {"shards", std::to_string(config_.shards)},
@@ -215,6 +215,8 @@ Problems PackConfig::validate() const {
           "--split=" + split + ": expected a name of letters, digits, _ and -.");
   require(shards >= 1 && shards <= 99999, "--shards=" + std::to_string(shards) + ": expected 1 to 99999.");
   require(size >= 0, "--size=" + std::to_string(size) + ": expected 0 (as the first image) or more.");
+  require(resize == Resize::kNone || size > 0,
+          "--resize=" + resize_word(resize) + " needs --size, the height and width to resize to.");
   require(channels == 0 || channels == 1 || channels == 3,
           "--channels=" + std::to_string(channels) + ": expected auto, 1 or 3.");
   require(first >= 0, "--first=" + std::to_string(first) + ": expected 0 or more.");

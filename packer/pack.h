@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "data/image_file.h"
+#include "packer/resize.h"
 
 namespace cfm::packer {
 
@@ -18,7 +19,8 @@ struct PackConfig {
   std::string split = "train";
   int64_t shards = 1;
   uint64_t seed = 0;
-  int64_t size = 0;         // height and width that all images must have; 0: those of the first
+  int64_t size = 0;  // height and width that all images must have; 0: those of the first
+  Resize resize = Resize::kNone;
   int64_t channels = 0;     // 1 or 3; 0: those of the first image
   int64_t first = 0;        // of the source's order
   int64_t count = 0;        // 0: all from `first` on
