@@ -2,8 +2,11 @@
 
 #include <gflags/gflags.h>
 
-DEFINE_string(source, "",
-              "images: a folder of class folders or of images (PNG, JPEG), FILE.npz, or FILE.npy[,LABELS.npy]");
+DEFINE_string(
+    source, "",
+    "images: a folder of class folders or of images (PNG, JPEG), a tar of them, a tar or a folder of tars (one a "
+    "class), FILE.npz, FILE.npy[,LABELS.npy], a pickled batch, CIFAR-10's FILE.bin, or a folder of such parts "
+    "(of several splits, those of --split are taken)");
 DEFINE_int64(first, 0, "images: index of the first image to take, in the source's order");
 DEFINE_int64(count, 0, "images: how many to take; 0: all from --first on");
 DEFINE_int64(size, 0, "images: height and width that every image must have or is resized to; 0: those of the first");

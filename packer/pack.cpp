@@ -208,7 +208,7 @@ Problems PackConfig::validate() const {
   const auto require = [&problems](bool ok, const std::string& problem) {
     if (!ok) problems.push_back(problem);
   };
-  require(!source.empty(), "--source is missing: a folder of images, FILE.npz, or FILE.npy[,LABELS.npy].");
+  require(!source.empty(), "--source is missing: a folder of images, FILE.tar, FILE.npz, or FILE.npy[,LABELS.npy].");
   require(!out.empty(), "--out is missing: the folder in which the split's folder is made.");
   require(!split.empty() &&
               std::ranges::all_of(split, [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; }),
@@ -233,7 +233,7 @@ PackReport pack(const PackConfig& config) {
   report.folder = config.out / config.split;
   check(config.overwrite || !std::filesystem::exists(report.folder),
         report.folder.string() + " exists. Give another --out or --split, or --overwrite to replace it.");
-  const ImageSource source = open_source(config.source);
+  const ImageSource source = open_source(config.source, {.split = config.split, .spool_folder = config.out});
   for (const std::string& note : source.notes) warn(note);
   Packing packing(config, source);
 

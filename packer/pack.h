@@ -14,7 +14,7 @@
 namespace cfm::packer {
 
 struct PackConfig {
-  std::string source = "";  // a folder, FILE.npz, FILE.npy[,LABELS.npy]
+  std::string source = "";  // what open_source takes
   std::filesystem::path out = "";
   std::string split = "train";
   int64_t shards = 1;

@@ -235,9 +235,12 @@ TEST(ArraySource, RefusesWhatItCannotTakeForImagesNamingIt) {
 
 TEST(Source, IsRefusedIfItIsNothingThatIsRead) {
   const ScratchDirectory folder;
-  folder.write("a.tar", "x");
-  tests::expect_refusal([&] { packer::pack({.source = folder / "a.tar", .out = folder / "out"}); },
-                        {"--source", "a.tar", "neither"});
+  folder.write("a.txt", "x");
+  folder.write("a.tar.gz", "x");
+  tests::expect_refusal([&] { packer::pack({.source = folder / "a.txt", .out = folder / "out"}); },
+                        {"--source", "a.txt", "neither"});
+  tests::expect_refusal([&] { packer::pack({.source = folder / "a.tar.gz", .out = folder / "out"}); },
+                        {"--source", "a.tar.gz", "compressed"});
   tests::expect_refusal([&] { packer::pack({.source = folder / "none", .out = folder / "out"}); },
                         {"--source", "none", "no such"});
 }
