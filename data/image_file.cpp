@@ -39,7 +39,8 @@ using TakeApart = void (*)(const uint8_t*, size_t, uint8_t*, uint8_t*, uint8_t*)
 
 TakeApart best_take_apart() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("x86-64-v3")) return take_apart_v3;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+    return take_apart_v3;
 #endif
   return take_apart_plain;
 }

@@ -65,7 +65,7 @@ std::vector<int64_t> widened(std::string_view bytes) {
   for (size_t i = 0; i < values.size(); ++i) {
     Integer value;
     std::memcpy(&value, bytes.data() + i * sizeof value, sizeof value);
-    values[i] = static_cast<int64_t>(value);
+    values[i] = static_cast<int64_t>(value);  // NOLINT(bugprone-signed-char-misuse): a number, no character
   }
   return values;
 }

@@ -30,8 +30,11 @@ bool has_word(const std::string& text, const std::string& word) {
 // The first of each, for people.
 std::string firsts(const std::vector<std::vector<path>>& lists) {
   std::string text;
-  for (const std::vector<path>& files : lists)
-    if (!files.empty()) text += (text.empty() ? "" : ", ") + files.front().filename().string();
+  for (const std::vector<path>& files : lists) {
+    if (files.empty()) continue;
+    if (!text.empty()) text += ", ";
+    text += files.front().filename().string();
+  }
   return text;
 }
 
@@ -56,8 +59,8 @@ bool path_before(std::string_view a, std::string_view b) {
 
 void check_no_splits(const std::vector<std::string>& classes, const std::string& where, const std::string& hint) {
   for (const std::string& name : classes)
-    for (const char* split : {"train", "val", "test"})
-      check(name != split, where + " holds the folder " + name + ", a split rather than a class. " + hint);
+    if (name == "train" || name == "val" || name == "test")
+      throw Error(where + " holds the folder " + name + ", a split rather than a class. " + hint);
 }
 
 std::string left_out_note(int64_t count, const std::string& first) {

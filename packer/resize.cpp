@@ -37,8 +37,8 @@ FilterTable filter_table(const Filter& filter, int64_t inputs, int64_t outputs) 
   std::vector<double> weights;
   for (int64_t o = 0; o < outputs; ++o) {
     const double centre = (static_cast<double>(o) + 0.5) * scale;
-    const auto first = std::max<int64_t>(0, static_cast<int64_t>(centre - support + 0.5));
-    const auto end = std::min<int64_t>(inputs, static_cast<int64_t>(centre + support + 0.5));
+    const auto first = std::max<int64_t>(0, static_cast<int64_t>(std::floor(centre - support + 0.5)));
+    const auto end = std::min<int64_t>(inputs, static_cast<int64_t>(std::floor(centre + support + 0.5)));
     weights.clear();
     double total = 0;
     for (int64_t i = first; i < end; ++i) {

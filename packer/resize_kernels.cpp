@@ -12,11 +12,11 @@ constexpr size_t kLanes = 4 * kTile;  // rows filtered at once: the columns of t
 using Bytes = uint8_t __attribute__((vector_size(kTile)));
 
 [[gnu::always_inline]] inline Bytes low_halves(Bytes a, Bytes b) {
-  return __builtin_shuffle(a, b, Bytes{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
+  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 }
 
 [[gnu::always_inline]] inline Bytes high_halves(Bytes a, Bytes b) {
-  return __builtin_shuffle(a, b, Bytes{8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
+  return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
 // columns[x * kLanes + y] = rows[y][x] for a square: interleaving row i with row i + 8 four times transposes it.
@@ -80,8 +80,8 @@ void filter_plain(const FilterTable& t, const uint8_t* in, size_t rows, size_t s
                                                  uint8_t* out) {
   filter_loop(t, in, rows, stride, out);
 }
-[[gnu::target("arch=x86-64-v4,prefer-vector-width=512")]] void filter_v4(const FilterTable& t, const uint8_t* in,
-                                                                         size_t rows, size_t stride, uint8_t* out) {
+[[gnu::target("arch=x86-64-v4")]] void filter_v4(const FilterTable& t, const uint8_t* in, size_t rows, size_t stride,
+                                                 uint8_t* out) {
   filter_loop(t, in, rows, stride, out);
 }
 #endif
@@ -91,8 +91,12 @@ void filter_plain(const FilterTable& t, const uint8_t* in, size_t rows, size_t s
 std::vector<NamedFilterPass> filter_passes_here() {
   std::vector<NamedFilterPass> here{{"plain", filter_plain}};
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("x86-64-v3")) here.push_back({"x86-64-v3", filter_v3});
-  if (__builtin_cpu_supports("x86-64-v4")) here.push_back({"x86-64-v4", filter_v4});
+  const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+  const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                  __builtin_cpu_supports("avx512vl");
+  if (v3) here.push_back({"x86-64-v3", filter_v3});
+  if (v4) here.push_back({"x86-64-v4", filter_v4});
 #endif
   return here;
 }

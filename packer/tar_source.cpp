@@ -1,5 +1,7 @@
 #include "packer/tar_source.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <memory>
 
@@ -63,6 +65,14 @@ void strip_common_folder(std::vector<TarImage>& images) {
   }
 }
 
+// A thousand classes are a thousand open files: as many as a shell allows by default, if there were no others.
+void allow_open_files(rlim_t count) {
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= count) return;
+  limit.rlim_cur = std::min(limit.rlim_max, count);
+  ::setrlimit(RLIMIT_NOFILE, &limit);  // if it fails, opening them says so
+}
+
 ImageSource source_of(Index index, const std::string& where) {
   std::vector<TarImage>& images = index.images;
   check(!images.empty(), where + " holds no .png, .jpg or .jpeg files, nor archives of them.");
@@ -120,6 +130,7 @@ ImageSource open_tar(const path& tar) {
 }
 
 ImageSource open_class_tars(const std::vector<path>& tars, const path& folder) {
+  allow_open_files(tars.size() + 256);
   Index index;
   for (const path& tar : tars) {
     index.archives.push_back(data::file_bytes(tar));

@@ -3,6 +3,7 @@
 #include "packer/tar_source.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 
@@ -74,6 +75,21 @@ pack("ILSVRC2012_img_train.tar", "tars", ".")
   const ImageSource nested = open(folder, "ILSVRC2012_img_train.tar");
   expect_same_images(nested, unpacked);
   EXPECT_NE(nested.image_name(4).find("ILSVRC2012_img_train.tar:n02/x.jpg"), std::string::npos);
+}
+
+TEST(TarSource, OpensMoreClassesThanFilesAreAllowedAtFirst) {
+  const ScratchDirectory folder;
+  tests::run_python(folder.path(), kTrees + R"(
+os.mkdir("tars")
+for i in range(80): picture(f"c{i:02}/a.png", i); pack(f"tars/n{i:02}.tar", f"c{i:02}", ".")
+)");
+  rlimit before;
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit few{50, before.rlim_max};
+  ::setrlimit(RLIMIT_NOFILE, &few);
+  const ImageSource source = open(folder, "tars");
+  for (int64_t i = 0; i < 80; ++i) EXPECT_EQ(source.read(i).pixels[7], i);
+  ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
 TEST(TarSource, LabelsAFlatTarZeroAndCountsWhatIsNoImage) {
