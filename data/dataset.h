@@ -47,6 +47,8 @@ class Dataset {
   void read(std::span<const int64_t> indices, std::span<uint8_t> out) const;
   // The images that this node may read: those of its groups.
   Slots readable() const { return readable_; }
+  // Opens files that were opened for their metadata alone. REQUIRES: not shared between threads yet.
+  void open_for_reading();
   // Reads all readable images and compares them with the block hashes: Shard::verify of every shard of ours. Returns
   // the number of blocks compared.
   int64_t verify() const;
@@ -61,6 +63,7 @@ class Dataset {
   size_t shard_of(int64_t index) const;
   Slots of_shard(size_t shard) const { return {starts_[shard], starts_[shard + 1]}; }
   bool is_readable(size_t shard) const;
+  void gather(std::span<const int64_t> indices, std::span<uint8_t> out) const;
   void read_facts(const DatasetOptions& options);
   void open_files(const DatasetOptions& options);
   bool choose_memory(const DatasetOptions& options);
