@@ -42,9 +42,9 @@ long parent_of(long process) {
 
 // Standard output of the nearest process above that has another one than ours: the launcher's.
 std::string launchers_standard_output() {
-  const std::string ours = standard_output_of(::getpid());
-  for (long process = ::getppid(); process > 1; process = parent_of(process)) {
-    const std::string theirs = standard_output_of(process);
+  std::string ours = standard_output_of(::getpid());
+  for (long process = ::getppid(); process > 0; process = parent_of(process)) {
+    std::string theirs = standard_output_of(process);
     if (theirs != ours) return theirs;
   }
   return ours;

@@ -122,7 +122,7 @@ def in_turn(sources):
 
 
 def measure_layout(size, layout, path, images, labels):
-    program = Asked(["cfm_bench_loader", path, arguments.batch], {CORE})
+    program = Asked(["bench_loader", path, arguments.batch], {CORE})
     one_pass = layout == "gzip"
     names = ["ram", "memcpy", "h5dread"] + ([] if one_pass else ["pread", "pread_single"])
     check_delivery(program, [name for name in names if not (one_pass and name == "h5dread")],  # that would take minutes
@@ -153,7 +153,7 @@ PEERS = {"biggan": "biggan", "careful": "careful", "careful_sorted": "careful", 
 
 def measure_peers(size, path, images, labels):
     """BigGAN's file by the default mode on one core, and by DataLoaders with 2 workers on one core and on two; the better counts."""
-    ours = Asked(["cfm_bench_loader", path, arguments.batch], {CORE})
+    ours = Asked(["bench_loader", path, arguments.batch], {CORE})
     peers = {1: Asked(["python", "bench/peer_loader.py", path, arguments.batch], {CORE})}
     if len(os.sched_getaffinity(0)) > 1:
         peers[2] = Asked(["python", "bench/peer_loader.py", path, arguments.batch], set(sorted(os.sched_getaffinity(0))[-2:]))

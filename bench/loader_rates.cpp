@@ -1,4 +1,4 @@
-// cfm_bench_loader DATA BATCH: what one core delivers of a data set, window by window, as standard input asks. Lines
+// bench_loader DATA BATCH: what one core delivers of a data set, window by window, as standard input asks. Lines
 // and their answers, one line of JSON each:
 //   rate SOURCE SECONDS    items delivered in a window of that length, its seconds and CPU seconds
 //   check SOURCE STRIDE    a sum over the bytes and labels of all images, of those whose index STRIDE divides
@@ -253,7 +253,7 @@ nlohmann::json check_sum(const std::string& name, const std::string& path, int64
 }  // namespace
 
 int main(int argc, char** argv) try {
-  check(argc == 3, "usage: cfm_bench_loader DATA BATCH");
+  check(argc == 3, "usage: bench_loader DATA BATCH");
   const std::string path = argv[1];
   const int64_t batch = std::stoll(argv[2]);
   std::map<std::string, Source> sources;
@@ -273,6 +273,6 @@ int main(int argc, char** argv) try {
   }
   return 0;
 } catch (const std::exception& error) {
-  std::cerr << "cfm_bench_loader: " << error.what() << '\n';
+  std::cerr << "bench_loader: " << error.what() << '\n';
   return 2;
 }

@@ -1,6 +1,8 @@
 """Pairs of measurements, in turn, and the ratio they give."""
 
+import itertools
 import json
+import math
 import os
 import signal
 import statistics
@@ -14,25 +16,24 @@ MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none"] + (["--allow-run-as-
 
 
 def interval(ratios):
-    """Median and its 95 % interval by order statistics (distribution-free)."""
+    """Median, the interval for it by order statistics (distribution-free), and the probability with which that covers it.
+
+    The k-th smallest and the k-th largest bracket the median with probability 1 - 2 P(Binomial(n, 1/2) < k); k is the largest for
+    which that is at least 0.95. With fewer than 6 pairs there is none: then these are the smallest and the largest, and what they cover.
+    """
     ordered = sorted(ratios)
     n = len(ordered)
-    # Smallest k with P(Binomial(n, 1/2) < k) > 0.025: the k-th smallest and the k-th largest bracket the median.
-    total, k = 0.0, 0
-    probability = 0.5**n
-    for i in range(n):
-        total += probability
-        if total > 0.025:
-            break
-        k = i + 1
-        probability *= (n - i) / (i + 1)
-    return statistics.median(ordered), ordered[max(k - 1, 0)], ordered[min(n - k, n - 1)]
+    below = list(itertools.accumulate(math.comb(n, i) / 2**n for i in range(n)))  # below[k - 1] = P(Binomial < k)
+    k = max([1] + [k for k in range(1, n // 2 + 1) if 2 * below[k - 1] <= 0.05])
+    return statistics.median(ordered), ordered[k - 1], ordered[n - k], max(0.0, 1 - 2 * below[k - 1])
 
 
 def result(name, ours, peer, unit, more_is_better=True):
     """Prints the RESULT line of paired measurements."""
-    ratios = [a / b if more_is_better else b / a for a, b in zip(ours, peer)]
-    ratio, low, high = interval(ratios)
+    ratios = [a / b if more_is_better else b / a for a, b in zip(ours, peer, strict=True)]
+    ratio, low, high, coverage = interval(ratios)
+    if coverage < 0.95:
+        print(f"{name}: {len(ratios)} pairs are too few for a 95 % interval (6 are needed): low and high cover {100 * coverage:.1f} %")
     print(
         f"RESULT name={name} ours={statistics.median(ours):.4g} peer={statistics.median(peer):.4g} unit={unit} "
         f"ratio={ratio:.3f} low={low:.3f} high={high:.3f}",
@@ -73,6 +74,7 @@ class Paused:
 
     def __init__(self, command, events, env=None):
         self.events = events
+        os.makedirs(os.path.dirname(events), exist_ok=True)
         self.log = open(events + ".log", "w")
         self.process = subprocess.Popen(
             command, stdout=self.log, stderr=self.log, env={**os.environ, **(env or {})}, start_new_session=True

@@ -1,4 +1,4 @@
-"""peer_loader.py FILE BATCH: images/s of torch DataLoaders with 2 workers on an HDF5 file, asked as cfm_bench_loader is (loader_rates.cpp).
+"""peer_loader.py FILE BATCH: images/s of torch DataLoaders with 2 workers on an HDF5 file, asked as bench_loader is (loader_rates.cpp).
 
 Batches of bytes and labels, as ours: BigGAN's conversion to float32 is left out.
   biggan          BigGAN-PyTorch's ILSVRC_HDF5: the file is opened for each item

@@ -42,7 +42,7 @@ with tempfile.TemporaryDirectory() as folder:
                       "--val_data=", "--val_every=0", "--log_every=1"],
             f"{run}/events.jsonl", {"OMP_NUM_THREADS": "1"}))
         peer.append(first_step(
-            ["python", "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29511", "bench/peer_train.py",
+            [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29511", "bench/peer_train.py",
              f"--data={data}", f"--events={folder}/peer{pair}", "--batch=64", "--network=digits", "--precision=bf16",
              "--threads=1", "--ddp"],
             f"{folder}/peer{pair}", {"OMP_NUM_THREADS": "1"}))

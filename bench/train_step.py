@@ -2,6 +2,7 @@
 
 import argparse
 import statistics
+import sys
 import tempfile
 
 from pairs import Paused, pack, result
@@ -27,7 +28,7 @@ def measure(case, folder, data):
     ours.wait_for(3)
     ours.pause()
     peer = Paused(
-        ["python", "bench/peer_train.py", f"--data={data}", f"--events={folder}/{case}.peer", f"--batch={arguments.batch}",
+        [sys.executable, "bench/peer_train.py", f"--data={data}", f"--events={folder}/{case}.peer", f"--batch={arguments.batch}",
          f"--precision={precision}", f"--threads={arguments.threads}"] + ["--channels_last"] * channels_last,
         f"{folder}/{case}.peer",
     )

@@ -24,7 +24,8 @@ struct Manifest {
   uint64_t seed = 0;
   int64_t global_batch = 0;
   int64_t data_groups = 1;
-  std::string dataset_fingerprint;
+  std::string dataset_fingerprint;         // of the files
+  std::string dataset_images_fingerprint;  // of the images, whatever their order; empty: not known
   std::string source_revision;
   Metadata model;      // the network's configuration
   Metadata flags;      // every flag of the run

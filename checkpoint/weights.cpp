@@ -6,10 +6,10 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/number_text.h"
 #include "base/shape.h"
 #include "checkpoint/input_file.h"
 #include "checkpoint/store.h"
-#include "models/ema.h"
 
 namespace cfm::checkpoint {
 namespace {
@@ -65,7 +65,7 @@ class Reader {
     check(!fields.empty(), where_ + ": __metadata__ describes no network ('" + kModelPrefix +
                                "…'): not a weights file of cfm (exp_avg and exp_avg_sq are the optimizer's)");
     try {
-      const models::UNetConfig config = models::unet_config_from_metadata(fields);
+      models::UNetConfig config = models::unet_config_from_metadata(fields);
       check_no_problems(config.validate());
       return config;
     } catch (const Error& e) {
@@ -123,6 +123,7 @@ std::vector<std::string> weights_in(const Manifest& manifest) {
   }
   std::ranges::sort(by_decay);
   std::vector<std::string> names;
+  names.reserve(by_decay.size());
   for (const auto& [decay, name] : by_decay) names.push_back(name);
   return names;
 }
@@ -134,6 +135,7 @@ int64_t choose_step(const fs::path& run_dir, int64_t step) {
                             checkpoints_folder(run_dir).string() + " holds no step_… folder");
   if (step == kNewestStep) return steps.back();
   std::vector<std::string> names;
+  names.reserve(steps.size());
   for (const int64_t known : steps) names.push_back(std::to_string(known));
   check(std::ranges::find(steps, step) != steps.end(),
         "--step=" + std::to_string(step) + ": " + run_dir.string() + " has checkpoints of steps " + listed(names));
@@ -148,17 +150,18 @@ Metadata to_metadata(const WeightsInfo& info) {
                     {"qkv_order", qkv_order(info.model)},
                     {"image_shape", image_shape(info.model)},
                     {"time_direction", kTimeDirection},
-                    {"time_scale", models::decay_text(info.model.time_scale)},
-                    {"t_end", models::decay_text(info.t_end)},
+                    {"time_scale", number_text(info.model.time_scale)},
+                    {"t_end", number_text(info.t_end)},
                     {"pixel_map", kPixelMap},
                     {"classes", std::to_string(info.model.num_classes)},
                     {"null_label", std::to_string(info.model.null_label())},
                     {"path", info.path},
                     {"objective", info.objective},
-                    {"sigma_min", models::decay_text(info.sigma_min)},
-                    {"ema_decay", models::decay_text(info.ema_decay)},
+                    {"sigma_min", number_text(info.sigma_min)},
+                    {"ema_decay", number_text(info.ema_decay)},
                     {"step", std::to_string(info.step)},
-                    {"dataset_fingerprint", info.dataset_fingerprint}};
+                    {"dataset_fingerprint", info.dataset_fingerprint},
+                    {"dataset_images_fingerprint", info.dataset_images_fingerprint}};
   for (const auto& [name, value] : models::to_metadata(info.model)) metadata[kModelPrefix + name] = value;
   return metadata;
 }
@@ -178,11 +181,12 @@ WeightsInfo weights_info(const Metadata& metadata, const std::string& where) {
   info.ema_decay = reader.number<double>("ema_decay");
   info.step = reader.number<int64_t>("step");
   info.dataset_fingerprint = reader.text("dataset_fingerprint");
+  info.dataset_images_fingerprint = reader.text("dataset_images_fingerprint");
   return info;
 }
 
 std::string weights_name(const WeightsInfo& info) {
-  return info.ema_decay == 0 ? kRaw : kEmaPrefix + models::decay_text(info.ema_decay);
+  return info.ema_decay == 0 ? kRaw : kEmaPrefix + number_text(info.ema_decay);
 }
 
 Weights load_weights_file(const fs::path& file) {

@@ -18,7 +18,8 @@ struct WeightsInfo {
   double t_end = 1;
   double ema_decay = 0;  // 0: the raw weights
   int64_t step = 0;
-  std::string dataset_fingerprint;
+  std::string dataset_fingerprint;         // of the files
+  std::string dataset_images_fingerprint;  // of the images, whatever their order; empty: not known
 };
 
 Metadata to_metadata(const WeightsInfo& info);

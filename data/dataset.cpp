@@ -224,6 +224,11 @@ void Dataset::fill_memory(const DatasetOptions& options) {
   memory_ = std::move(memory);
 }
 
+void Dataset::open_for_reading() {
+  for (size_t i = 0; i < shards_.size(); ++i)
+    if (is_readable(i)) shards_[i].open();
+}
+
 int64_t Dataset::num_classes() const {
   int64_t largest = 0;
   for (const Shard& shard : shards_) largest = std::max(largest, std::ranges::max(shard.labels()));

@@ -47,6 +47,8 @@ class Dataset {
   void read(std::span<const int64_t> indices, std::span<uint8_t> out) const;
   // The images that this node may read: those of its groups.
   Slots readable() const { return readable_; }
+  // Opens files that were opened for their metadata alone. REQUIRES: not shared between threads yet.
+  void open_for_reading();
   // Reads all readable images and compares them with the block hashes: Shard::verify of every shard of ours. Returns
   // the number of blocks compared.
   int64_t verify() const;

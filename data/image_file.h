@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "data/byte_source.h"
 #include "data/shard.h"
 
 namespace cfm::data {
@@ -15,8 +16,10 @@ struct Image {
 };
 
 // Decodes a PNG or JPEG by its content, whatever its name. PNG: 1 to 16 bits, palette and alpha reduced to grey or RGB
-// (alpha dropped). JPEG: grey, YCbCr, RGB. Throws Error naming the file.
+// (alpha dropped). JPEG: grey, YCbCr, RGB, CMYK and YCCK (as Adobe stores them; made RGB as Pillow makes it). Throws
+// Error naming the file.
 Image read_image(const std::filesystem::path& path);
+Image read_image(const ByteSource& file);
 
 // The same from bytes in memory; `name` is what messages call it.
 Image decode_image(std::string_view bytes, const std::string& name);

@@ -6,6 +6,7 @@
 #include <jerror.h>
 #include <jpeglib.h>
 
+#include <algorithm>
 #include <csetjmp>
 
 #include "base/error.h"
@@ -49,14 +50,42 @@ bool read_header(Reader& reader, std::string_view bytes) {
   return true;
 }
 
-bool read_rows(Reader& reader, unsigned char* out, size_t stride) {
+// Rows that are decoded before they are taken apart: they stay in the first-level cache.
+constexpr JDIMENSION kRows = 16;
+
+bool start(Reader& reader) {
   if (setjmp(reader.return_point) != 0) return false;
   jpeg_start_decompress(&reader.jpeg);
-  while (reader.jpeg.output_scanline < reader.jpeg.output_height) {
-    JSAMPROW row = out + reader.jpeg.output_scanline * stride;
-    jpeg_read_scanlines(&reader.jpeg, &row, 1);
-  }
   return true;
+}
+
+// Up to kRows rows, interleaved; 0 if the file is damaged.
+JDIMENSION read_rows(Reader& reader, uint8_t* out, size_t stride) {
+  if (setjmp(reader.return_point) != 0) return 0;
+  JSAMPROW rows[kRows];
+  for (size_t y = 0; y < kRows; ++y) rows[y] = out + y * stride;
+  const JDIMENSION wanted = std::min(kRows, reader.jpeg.output_height - reader.jpeg.output_scanline);
+  const JDIMENSION first = reader.jpeg.output_scanline;
+  while (reader.jpeg.output_scanline - first < wanted) {
+    const JDIMENSION done = reader.jpeg.output_scanline - first;
+    jpeg_read_scanlines(&reader.jpeg, rows + done, wanted - done);
+  }
+  return wanted;
+}
+
+// a b / 255, rounded, for bytes.
+uint8_t scaled(int a, int b) {
+  const int product = a * b + 128;
+  return static_cast<uint8_t>((product + (product >> 8)) >> 8);
+}
+
+// Adobe's CMYK, which is stored inverted (255: no ink), as Pillow's convert("RGB") makes it RGB.
+void cmyk_to_rgb(uint8_t* pixels, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    const int paper = pixels[4 * i + 3];
+    for (size_t c = 0; c < 3; ++c)
+      pixels[3 * i + c] = static_cast<uint8_t>(paper - scaled(255 - pixels[4 * i + c], paper));
+  }
 }
 
 }  // namespace
@@ -67,17 +96,28 @@ Image decode_jpeg(std::string_view bytes, const std::string& name) {
   Reader reader;
   check(read_header(reader, bytes), name + " is a damaged JPEG: " + reader.message + ".");
   const J_COLOR_SPACE colours = reader.jpeg.jpeg_color_space;
-  check(colours == JCS_GRAYSCALE || colours == JCS_YCbCr || colours == JCS_RGB,
+  const bool grey = colours == JCS_GRAYSCALE, cmyk = colours == JCS_CMYK || colours == JCS_YCCK;
+  check(grey || cmyk || colours == JCS_YCbCr || colours == JCS_RGB,
         name + " is a JPEG of " + std::to_string(reader.jpeg.num_components) +
-            " components, neither grey nor RGB (CMYK?). Convert it to RGB.");
-  reader.jpeg.out_color_space = colours == JCS_GRAYSCALE ? JCS_GRAYSCALE : JCS_RGB;
-  const ImageShape shape{colours == JCS_GRAYSCALE ? 1 : 3, reader.jpeg.image_height, reader.jpeg.image_width};
-  check_area(shape, name);
-  std::vector<uint8_t> interleaved(static_cast<size_t>(shape.bytes()));
-  const bool whole = read_rows(reader, interleaved.data(), static_cast<size_t>(shape.width * shape.channels));
+            " components, neither grey, RGB nor CMYK. Convert it to RGB.");
+  reader.jpeg.out_color_space = grey ? JCS_GRAYSCALE : cmyk ? JCS_CMYK : JCS_RGB;
+  Image image{{grey ? 1 : 3, reader.jpeg.image_height, reader.jpeg.image_width}, {}};
+  check_area(image.shape, name);
+  image.pixels.resize(static_cast<size_t>(image.shape.bytes()));
+  const auto width = static_cast<size_t>(image.shape.width), height = static_cast<size_t>(image.shape.height);
+  const size_t stride = width * (grey ? 1 : cmyk ? 4 : 3);
+  std::vector<uint8_t> rows(stride * kRows);
+  bool whole = start(reader);
+  for (size_t y = 0; whole && y < height;) {
+    const size_t count = read_rows(reader, rows.data(), stride);
+    if (cmyk) cmyk_to_rgb(rows.data(), count * width);
+    take_apart(rows.data(), count * width, image.pixels.data() + y * width, width * height, grey ? 1 : 3);
+    y += count;
+    whole = count > 0;
+  }
   check(whole, name + " is a damaged JPEG: " + reader.message + ".");
   check(!reader.ended_early, name + " is a damaged JPEG: it ends too early.");
-  return planar(shape, interleaved);
+  return image;
 }
 
 }  // namespace cfm::data

@@ -1,5 +1,6 @@
 #pragma once
-// numpy's .npy and .npz, as far as images and labels need them: C-order, little-endian, uint8, int32 and int64.
+// numpy's .npy and .npz, whole and in memory, as far as images and labels need them: C-order, little-endian integers.
+// Files of any size: array_file.h.
 
 #include <cstdint>
 #include <filesystem>
@@ -10,10 +11,10 @@
 namespace cfm::data {
 
 struct NumpyArray {
-  std::string type;  // "|u1", "<i8", "<i4"
+  std::string type;  // "|u1", "<i8", ...
   std::vector<int64_t> shape;
   std::vector<uint8_t> bytes;
-  std::vector<int64_t> as_int64() const;  // of any of the three types
+  std::vector<int64_t> as_int64() const;
 };
 
 // Error names the file, what was found (dtype, Fortran order, truncation) and what is read.

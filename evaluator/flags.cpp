@@ -22,13 +22,16 @@ DEFINE_int32(steps, 50, "solver: steps; midpoint with 50 takes 100 network evalu
 DEFINE_string(grid, "uniform", "solver: times of the steps: uniform, or warped t = 1 - (1 - i/n)^2");
 DEFINE_int64(net_batch, 64, "machine: samples a network call, always; another number may change an image's last bits");
 DEFINE_string(device, "auto", "machine: auto, cpu or cuda");
-DEFINE_int32(threads, 0, "machine: threads a rank; 0: OMP_NUM_THREADS, or the rank's share of the cores");
+DEFINE_int32(threads, 1,
+             "machine: threads a rank; another number may change last bits. 0: OMP_NUM_THREADS, or the rank's share of "
+             "the cores");
 
 namespace cfm::evaluator {
 
 ProgramHelp sample_help() {
   return {"cfm_sample",
-          "images from a checkpoint or a weights file. Under mpirun the ranks share the work and give the same images.",
+          "images from a checkpoint or a weights file. Under mpirun the ranks share the work and give the same "
+          "images.",
           "cfm_sample --run_dir=runs/digits --count=64 --out=samples.png",
           __FILE__,
           {"weights", "samples", "output", "solver", "machine"}};
@@ -42,7 +45,9 @@ SampleJob sample_job_from_flags() {
   job.weights = FLAGS_weights;
   job.count = FLAGS_count;
   job.out = FLAGS_out;
-  job.layout = {FLAGS_columns, FLAGS_zoom, FLAGS_beside};
+  job.layout.columns = FLAGS_columns;
+  job.layout.zoom = FLAGS_zoom;
+  job.beside = FLAGS_beside;
   job.labels = FLAGS_labels;
   job.sampling.ode.solver = FLAGS_solver;
   job.sampling.ode.steps = FLAGS_steps;

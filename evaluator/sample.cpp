@@ -1,6 +1,5 @@
 #include "evaluator/sample.h"
 
-#include <ATen/Context.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
@@ -12,8 +11,8 @@
 #include "base/log.h"
 #include "evaluator/labels.h"
 #include "evaluator/sample_progress.h"
-#include "evaluator/threads.h"
 #include "parallel/device.h"
+#include "parallel/threads.h"
 
 namespace cfm::evaluator {
 namespace {
@@ -35,14 +34,6 @@ Weights load_weights(const SampleJob& job) {
   check(drawable || job.out.extension() != ".png", where + " makes images of " + std::to_string(model.in_channels) +
                                                        " channels, a PNG has 1 or 3: use --out=FILE.npz");
   return weights;
-}
-
-// The network's arithmetic is float32 throughout, and the same every time.
-void use_exact_float32() {
-  at::globalContext().setAllowTF32CuBLAS(false);
-  at::globalContext().setAllowTF32CuDNN(false);
-  at::globalContext().setBenchmarkCuDNN(false);
-  at::globalContext().setDeterministicCuDNN(true);
 }
 
 // v of a network without dropout, for each sample's own label.
@@ -108,7 +99,7 @@ Problems SampleJob::validate() const {
   if (out.empty()) problems.emplace_back("--out is empty: give a file that ends in .png or .npz");
   if (layout.columns < 0)
     problems.push_back("--columns=" + std::to_string(layout.columns) + ": expected 0 (square) or more");
-  if (!layout.beside.empty() && !out.string().ends_with(".png"))
+  if (!beside.empty() && !out.string().ends_with(".png"))
     problems.emplace_back("--beside draws a grid: --out must end in .png");
   if (layout.zoom < 1) problems.push_back("--zoom=" + std::to_string(layout.zoom) + ": expected at least 1");
   if (threads < 0)
@@ -116,22 +107,27 @@ Problems SampleJob::validate() const {
   return problems;
 }
 
-void sample(const SampleJob& job, const parallel::MpiSession& session) {
+void sample(const SampleJob& job, const parallel::MpiSession& session, data::Hdf5Process& hdf5) {
   const bool leads = session.rank() == 0;
   check_no_problems(job.validate());
   parallel::agree_on(session, [&] {
     if (leads) check_writable(job.out);
-    if (leads) check_beside(job.layout, job.count);
   });
   const c10::Device device = parallel::choose_device(session, job.device);
-  const int threads = use_threads(session, job.threads);
-  use_exact_float32();
+  const int threads = parallel::use_threads(session, job.threads);
+  parallel::use_exact_float32();
 
   Weights weights;
   std::vector<int64_t> cycle;  // labels, taken in turn; empty: none
   parallel::agree_on(session, [&] {
     weights = load_weights(job);
     cycle = label_cycle(job.labels, weights.info.model);
+  });
+  const models::UNetConfig& model = weights.info.model;
+  GridLayout layout = job.layout;
+  parallel::agree_on(session, [&] {
+    const data::ImageShape shape{model.in_channels, model.image_size, model.image_size};
+    if (leads && !job.beside.empty()) layout.beside = read_beside(job.beside, job.count, shape, hdf5);
   });
   weights.net->to(device);
   flow::SampleConfig config = job.sampling;
@@ -143,7 +139,6 @@ void sample(const SampleJob& job, const parallel::MpiSession& session) {
   if (leads) say(settings_text(job, weights, nfe, machine));
 
   const auto start = std::chrono::steady_clock::now();
-  const models::UNetConfig& model = weights.info.model;
   const std::vector<int64_t> image_shape{model.in_channels, model.image_size, model.image_size};
   const flow::SampleRange share = flow::samples_of_rank(job.count, config.net_batch, session.rank(), session.size());
   const flow::VelocityForSamples velocity = velocity_of(*weights.net, cycle, device);
@@ -152,7 +147,7 @@ void sample(const SampleJob& job, const parallel::MpiSession& session) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   parallel::agree_on(session, [&] {
-    if (leads) write_samples(job.out, images, labels_of(cycle, 0, job.count), job.layout);
+    if (leads) write_samples(job.out, images, labels_of(cycle, 0, job.count), layout);
   });
   if (!leads) return;
   char cost[96];

@@ -19,14 +19,16 @@ struct SampleJob {
   int64_t count = 64;
   std::filesystem::path out;
   GridLayout layout;
+  std::string beside;           // shards whose first images are shown beside the samples; empty: none
   std::string labels;           // evaluator/labels.h
   flow::SampleConfig sampling;  // t_end comes from the weights
   std::string device = "auto";
-  int threads = 0;  // a rank; 0: its share of the cores
+  int threads = 1;  // a rank; 0: its share of the cores
   Problems validate() const;
 };
 
-// Draws job.count images and writes them on rank 0. The images do not depend on the number of ranks. Collective.
-void sample(const SampleJob& job, const parallel::MpiSession& session);
+// Draws job.count images and writes them on rank 0. For given threads and net_batch the images do not depend on the
+// number of ranks. `hdf5` opens the shards of job.beside. Collective.
+void sample(const SampleJob& job, const parallel::MpiSession& session, data::Hdf5Process& hdf5);
 
 }  // namespace cfm::evaluator

@@ -37,18 +37,6 @@ std::vector<data::Image> tiles_of(const at::Tensor& images) {
   return tiles;
 }
 
-// The first `count` images of a data set of the samples' shape.
-std::vector<data::Image> real_tiles(const std::string& path, int64_t count, data::ImageShape shape) {
-  const data::Dataset dataset = data::Dataset::open(path);
-  check(dataset.image_shape() == shape, "--beside=" + path + ": its images are not of the samples' shape");
-  std::vector<data::Image> tiles;
-  for (int64_t i = 0; i < count; ++i) {
-    tiles.push_back({shape, std::vector<uint8_t>(static_cast<size_t>(shape.bytes()))});
-    dataset.read(i, tiles.back().pixels);
-  }
-  return tiles;
-}
-
 void write_grid(const fs::path& file, const at::Tensor& images, const GridLayout& layout) {
   const std::vector<data::Image> tiles = tiles_of(images);
   const data::Image samples = grid_of(tiles, layout);
@@ -56,7 +44,7 @@ void write_grid(const fs::path& file, const at::Tensor& images, const GridLayout
     data::write_png(file, samples);
     return;
   }
-  const data::Image real = grid_of(real_tiles(layout.beside, images.size(0), tiles.front().shape), layout);
+  const data::Image real = grid_of(layout.beside, layout);
   data::write_png(file, data::image_grid({samples, real}, 2, 4 * kMargin * layout.zoom, /*background=*/128));
 }
 
@@ -98,11 +86,22 @@ void check_writable(const fs::path& file) {
   fs::remove(probe, error);
 }
 
-void check_beside(const GridLayout& layout, int64_t count) {
-  if (layout.beside.empty()) return;
-  const int64_t there = data::Dataset::open(layout.beside).size();
-  check(there >= count, "--beside=" + layout.beside + " has " + std::to_string(there) +
-                            " images, fewer than --count=" + std::to_string(count));
+std::vector<data::Image> read_beside(const std::string& shards, int64_t count, data::ImageShape shape,
+                                     data::Hdf5Process& hdf5) {
+  data::DatasetOptions options;
+  options.hdf5 = &hdf5;
+  const data::Dataset dataset = data::Dataset::open(shards, options);
+  check(dataset.size() >= count, "--beside=" + shards + " has " + std::to_string(dataset.size()) +
+                                     " images, fewer than --count=" + std::to_string(count));
+  check(dataset.image_shape() == shape, "--beside=" + shards + " has images of " +
+                                            data::shape_text(dataset.image_shape()) + ", the samples are of " +
+                                            data::shape_text(shape));
+  std::vector<data::Image> images;
+  for (int64_t i = 0; i < count; ++i) {
+    images.push_back({shape, std::vector<uint8_t>(static_cast<size_t>(shape.bytes()))});
+    dataset.read(i, images.back().pixels);
+  }
+  return images;
 }
 
 void write_samples(const fs::path& file, const at::Tensor& images, const std::vector<int64_t>& labels,

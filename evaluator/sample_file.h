@@ -8,19 +8,24 @@
 #include <string>
 #include <vector>
 
+#include "data/hdf5_process.h"
+#include "data/image_file.h"
+
 namespace cfm::evaluator {
 
 struct GridLayout {
   int64_t columns = 0;  // 0: as square as can be
   int64_t zoom = 1;
-  std::string beside = "";  // shards whose first images make a second grid to the right; empty: none
+  std::vector<data::Image> beside = {};  // make a second grid, to the right; empty: none
 };
 
 // Error unless `file` ends in .png or .npz and can be written: tried, so that nobody computes for hours in vain.
 void check_writable(const std::filesystem::path& file);
 
-// Error unless layout.beside, if any, can be read and has `count` images; said before anything is computed.
-void check_beside(const GridLayout& layout, int64_t count);
+// The first `count` images of shards, to be shown beside samples of `shape`. Error if they are fewer, or of another
+// shape.
+std::vector<data::Image> read_beside(const std::string& shards, int64_t count, data::ImageShape shape,
+                                     data::Hdf5Process& hdf5);
 
 // images: uint8 [N,C,H,W] on the CPU; labels: N of them, or none.
 // .npz: arr_0 uint8 [N,H,W,C], arr_1 int64 [N] if there are labels.

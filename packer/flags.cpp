@@ -2,11 +2,17 @@
 
 #include <gflags/gflags.h>
 
-DEFINE_string(source, "",
-              "images: a folder of class folders or of images (PNG, JPEG), FILE.npz, or FILE.npy[,LABELS.npy]");
+DEFINE_string(
+    source, "",
+    "images: a folder of class folders or of images (PNG, JPEG), a tar of them, a tar or a folder of tars (one a "
+    "class), FILE.npz, FILE.npy[,LABELS.npy], a pickled batch, CIFAR-10's FILE.bin, or a folder of such parts "
+    "(of several splits, those of --split are taken)");
 DEFINE_int64(first, 0, "images: index of the first image to take, in the source's order");
 DEFINE_int64(count, 0, "images: how many to take; 0: all from --first on");
-DEFINE_int64(size, 0, "images: height and width that every image must have; 0: those of the first");
+DEFINE_int64(size, 0, "images: height and width that every image must have or is resized to; 0: those of the first");
+DEFINE_string(resize, "none",
+              "images: to --size, with Pillow's pixels: box, the whole image squashed by averaging; adm, halved while "
+              "twice the size fits, then bicubic, then the centre square; none");
 DEFINE_string(channels, "auto", "images: 1 or 3 (grey images become colour); auto: those of the first");
 DEFINE_int64(grey_levels, 0,
              "images: pixels are grey levels 0..n-1, to be spread over 0..255 by a keyed draw within each level; 0: "
@@ -40,6 +46,8 @@ ProgramHelp program_help() {
 PackConfig config_from_flags() {
   check(FLAGS_channels == "auto" || FLAGS_channels == "1" || FLAGS_channels == "3",
         "--channels=" + FLAGS_channels + ": expected auto, 1 or 3.");
+  const std::optional<Resize> resize = resize_from(FLAGS_resize);
+  check(resize.has_value(), "--resize=" + FLAGS_resize + ": expected none, box or adm.");
   PackConfig config;
   config.source = FLAGS_source;
   config.out = FLAGS_out;
@@ -47,6 +55,7 @@ PackConfig config_from_flags() {
   config.shards = FLAGS_shards;
   config.seed = FLAGS_seed;
   config.size = FLAGS_size;
+  config.resize = *resize;
   config.channels = FLAGS_channels == "auto" ? 0 : FLAGS_channels == "1" ? 1 : 3;
   config.first = FLAGS_first;
   config.count = FLAGS_count;

@@ -2,18 +2,13 @@
 #include <memory>
 
 #include "base/error.h"
+#include "packer/image_names.h"
 #include "packer/image_source.h"
 
 namespace cfm::packer {
 namespace {
 
 using std::filesystem::path;
-
-bool is_image_name(const path& file) {
-  std::string extension = file.extension().string();
-  std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return std::tolower(c); });
-  return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
-}
 
 std::vector<path> sorted(std::vector<path> paths) {
   std::ranges::sort(paths);
@@ -50,6 +45,10 @@ ImageSource open_folder(const path& folder) {
                 ") and folders (" + top.folders.front().filename().string() +
                 "); expected class folders, or images alone.");
   ImageSource source;
+  std::vector<std::string> folders;
+  for (const path& below : top.folders) folders.push_back(below.filename().string());
+  check_no_splits(folders, "folder " + folder.string(),
+                  "Name it as --source: --source=" + (folder / (folders.empty() ? "" : folders.front())).string());
   auto files = std::make_shared<std::vector<path>>(top.images);
   std::vector<path> others = top.others;
   source.labels.assign(files->size(), 0);
@@ -65,9 +64,7 @@ ImageSource open_folder(const path& folder) {
   check(!files->empty(),
         "folder " + folder.string() + " holds no .png, .jpg or .jpeg files, nor class folders of them.");
   if (!others.empty())
-    source.notes.push_back(std::to_string(others.size()) +
-                           " files are not named .png, .jpg or .jpeg and were left out: " + others.front().string() +
-                           (others.size() > 1 ? ", ..." : ""));
+    source.notes.push_back(left_out_note(static_cast<int64_t>(others.size()), others.front().string()));
   source.description = "folder " + folder.string() +
                        (top.folders.empty() ? ", flat" : ", " + std::to_string(top.folders.size()) + " class folders");
   source.read = [files](int64_t i) { return data::read_image((*files)[static_cast<size_t>(i)]); };

@@ -25,7 +25,7 @@ ImageFit::ImageFit(const PackConfig& config, const ImageSource& source) : config
       shape_ = source.read(id).shape;
       first_readable_ = id;
       if (config.channels > 0) shape_.channels = config.channels;
-      if (config.size > 0) shape_.height = shape_.width = config.size;
+      if (config.size > 0) shape_.height = shape_.width = config.size;  // resized to it, or refused
       return;
     } catch (const Error& error) {  // named when its shard is packed, unless there is no shard to pack
       if (error.exit_code() != ExitCode::kWontWork) throw;
@@ -36,6 +36,7 @@ ImageFit::ImageFit(const PackConfig& config, const ImageSource& source) : config
 }
 
 Image ImageFit::fitted(Image image, int64_t id) const {
+  if (config_.resize != Resize::kNone) image = resized(image, config_.resize, config_.size);
   if (image.shape.channels == 3 && shape_.channels == 1)
     throw Error(source_.image_name(id) + " has 3 channels, " + source_.image_name(first_readable_) +
                 " or --channels asks for 1. Pack with --channels=3.");
@@ -43,7 +44,7 @@ Image ImageFit::fitted(Image image, int64_t id) const {
   if (image.shape != shape_)
     throw Error(source_.image_name(id) + " has " + size_text(image.shape) + "; expected " + size_text(shape_) +
                 (config_.size > 0 ? ", as --size asks" : ", as " + source_.image_name(first_readable_)) +
-                ". Resize the images first: cfm_pack takes them as they are.");
+                ". Give --resize=box or adm with --size, or resize the images first.");
   if (config_.grey_levels > 0) try {
       spread_grey_levels(image, config_.grey_levels, config_.seed, id);
     } catch (const Error& error) {

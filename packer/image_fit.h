@@ -15,7 +15,7 @@ class ImageFit {
   ImageFit(const PackConfig& config, const ImageSource& source);
 
   data::ImageShape shape() const { return shape_; }
-  std::string resize() const { return "none"; }
+  std::string resize() const { return resize_word(config_.resize); }
   // The image as it goes into a shard; Error naming it if it does not belong with the others. Thread-safe.
   data::Image fitted(data::Image image, int64_t id) const;
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "data/hdf5_process.h"
 #include "data/image_file.h"
 
 namespace cfm::packer {
@@ -21,17 +22,30 @@ struct ImageSource {
   int64_t size() const { return static_cast<int64_t>(labels.size()); }
 };
 
-// A folder, FILE.npz, or FILE.npy[,LABELS.npy].
-ImageSource open_source(const std::string& source);
+struct SourceOptions {
+  std::string split = "train";               // which files of a folder that holds several splits
+  std::filesystem::path spool_folder = ".";  // where temporary files may lie, as large as what is deflated
+  bool verify = true;  // compare stored arrays with their checksums, by reading them once: one process is enough
+  data::Hdf5Process* hdf5 = nullptr;  // where libhdf5 runs; null: in this process
+};
+
+// What --source names:
+//   a folder of class folders or of images; of tars, each a class; of .npz parts, pickled batches or CIFAR-10's binary
+//   batches (of the files of several splits those of options.split are taken)
+//   FILE.tar (images, class folders, or tars of images each)
+//   FILE.h5 or .hdf5, or a folder of them: what a data set can be (data/dataset.h), ours or others'
+//   FILE.npz, FILE.npy[,LABELS.npy], FILE.bin (CIFAR-10), or a pickled batch
+// Memory stays bounded whatever their size: images stay where they are, or go to the spool folder. Error naming what
+// was found and what is read.
+ImageSource open_source(const std::string& source, const SourceOptions& options);
 
 // A folder of class folders (labels by sorted name; images anywhere below), or of images (label 0), in the order of
 // their paths. Images are files named .png, .jpg or .jpeg; others are counted in the notes. Refuses images beside class
-// folders, and a class without images: labels would not mean the same in another split.
+// folders, and a class without images: labels would not mean the same in another split. Refuses folders called train,
+// val or test as classes.
 ImageSource open_folder(const std::filesystem::path& folder);
 
-// numpy arrays: images uint8 (N,H,W), (N,H,W,C), (N,C,H,W) or planar rows (N,C*R*R), C = 1 or 3; labels (N,) or (N,1)
-// of integers. In a .npz they are called images, data, x or arr_0 and labels, y or arr_1. Without labels all are 0.
-ImageSource open_arrays(const std::filesystem::path& npz);
-ImageSource open_arrays(const std::filesystem::path& images_npy, const std::filesystem::path& labels_npy);
+// "deflated arrays were inflated into a temporary file of 15.7 GB in shards/"
+std::string spool_note(const std::string& what, uint64_t bytes, const SourceOptions& options);
 
 }  // namespace cfm::packer

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "data/array_file.h"
 #include "data/dataset.h"
-#include "data/npz.h"
 #include "packer/progress.h"
 
 namespace cfm::packer {
@@ -15,10 +15,8 @@ std::string line(std::string name, const std::string& value) {
   return "  " + name + value + "\n";
 }
 
-std::string array_text(const data::NumpyArray& array) {
-  std::string text = array.type == "|u1" ? "uint8 (" : array.type == "<i4" ? "int32 (" : "int64 (";
-  for (const int64_t size : array.shape) text += (text.ends_with('(') ? "" : ",") + std::to_string(size);
-  return text + ")";
+std::string array_text(const data::ArrayFile& array) {
+  return data::type_name(array.type) + " " + data::shape_text(array.shape);
 }
 
 std::string classes_text(const data::Dataset& dataset) {
@@ -91,10 +89,10 @@ std::string dataset_text(const std::filesystem::path& path, data::Hdf5Process& h
 }  // namespace
 
 std::string inspect(const std::filesystem::path& file, data::Hdf5Process& hdf5) {
-  if (file.extension() == ".npy") return file.string() + "\n" + line("array", array_text(data::read_npy(file)));
+  if (file.extension() == ".npy") return file.string() + "\n" + line("array", array_text(data::open_npy(file)));
   if (file.extension() != ".npz") return dataset_text(file, hdf5);
   std::string text = file.string() + "\n";
-  for (const auto& [name, array] : data::read_npz(file)) text += line(name, array_text(array));
+  for (const data::ArrayFile& array : data::list_npz(file)) text += line(array.key, array_text(array));
   return text;
 }
 

@@ -150,13 +150,15 @@ Problems PackConfig::validate() const {
   const auto require = [&problems](bool ok, const std::string& problem) {
     if (!ok) problems.push_back(problem);
   };
-  require(!source.empty(), "--source is missing: a folder of images, FILE.npz, or FILE.npy[,LABELS.npy].");
+  require(!source.empty(), "--source is missing: a folder of images, FILE.tar, FILE.npz, or FILE.npy[,LABELS.npy].");
   require(!out.empty(), "--out is missing: the folder in which the split's folder is made.");
   require(!split.empty() &&
               std::ranges::all_of(split, [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; }),
           "--split=" + split + ": expected a name of letters, digits, _ and -.");
   require(shards >= 1 && shards <= 99999, "--shards=" + std::to_string(shards) + ": expected 1 to 99999.");
   require(size >= 0, "--size=" + std::to_string(size) + ": expected 0 (as the first image) or more.");
+  require(resize == Resize::kNone || size > 0,
+          "--resize=" + resize_word(resize) + " needs --size, the height and width to resize to.");
   require(channels == 0 || channels == 1 || channels == 3,
           "--channels=" + std::to_string(channels) + ": expected auto, 1 or 3.");
   require(first >= 0, "--first=" + std::to_string(first) + ": expected 0 or more.");
@@ -174,7 +176,7 @@ int64_t PackConfig::images_of(int64_t source_images) const {
   return count > 0 ? count : source_images - first;
 }
 
-PackReport pack(const PackConfig& config, const MpiSession& session) {
+PackReport pack(const PackConfig& config, const MpiSession& session, data::Hdf5Process* hdf5) {
   check_no_problems(config.validate());
   const bool leads = session.rank() == 0;
   const path folder = config.out / config.split;
@@ -187,7 +189,8 @@ PackReport pack(const PackConfig& config, const MpiSession& session) {
   std::optional<ImageFit> fit;
   Packing packing;
   agree_on(session, [&] {
-    source = open_source(config.source);
+    source =
+        open_source(config.source, {.split = config.split, .spool_folder = config.out, .verify = leads, .hdf5 = hdf5});
     fit.emplace(config, source);
     packing = packing_of(config, source, fit->shape(), fit->resize());
   });

@@ -12,17 +12,19 @@
 #include "base/error.h"
 #include "data/dataset_fingerprint.h"
 #include "data/image_file.h"
+#include "packer/resize.h"
 #include "parallel/mpi_session.h"
 
 namespace cfm::packer {
 
 struct PackConfig {
-  std::string source = "";  // a folder, FILE.npz, FILE.npy[,LABELS.npy]
+  std::string source = "";  // what open_source takes
   std::filesystem::path out = "";
   std::string split = "train";
   int64_t shards = 1;
   uint64_t seed = 0;
-  int64_t size = 0;         // height and width that all images must have; 0: those of the first
+  int64_t size = 0;  // height and width that all images must have; 0: those of the first
+  Resize resize = Resize::kNone;
   int64_t channels = 0;     // 1 or 3; 0: those of the first image
   int64_t first = 0;        // of the source's order
   int64_t count = 0;        // 0: all from `first` on
@@ -47,6 +49,7 @@ struct PackReport {
 // Collective: the ranks share the shards. Throws Error for whatever is refused: images of differing sizes (naming two),
 // unreadable images unless allowed (all that can be packed is, and stays for the next start), output that exists unless
 // it may be overwritten, a place in which another packing was begun or is at work.
-PackReport pack(const PackConfig& config, const parallel::MpiSession& session);
+// `hdf5` opens a source of HDF5 files; null: libhdf5 does, in this process.
+PackReport pack(const PackConfig& config, const parallel::MpiSession& session, data::Hdf5Process* hdf5 = nullptr);
 
 }  // namespace cfm::packer

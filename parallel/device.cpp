@@ -1,8 +1,10 @@
 #include "parallel/device.h"
 
-#include <fstream>
-#include <map>
+#include <ATen/Context.h>
 
+#include <fstream>
+
+#include "parallel/gpu_choice.h"
 #include "parallel/nccl_backend.h"
 
 namespace cfm::parallel {
@@ -15,30 +17,13 @@ std::string machine_id() {
   return id;
 }
 
-// The index of this rank's GPU among those it sees.
-int gpu_of_rank(const MpiSession& session) {
-  check(built_with_nccl(),
-        "--device=cuda, but this program was built without NCCL: build preset cuda, or use --device=cpu");
-  const int gpus = cuda_device_count();
-  check(gpus > 0, "--device=cuda, but no GPU is visible: start it where there is one, or ask for --device=cpu");
-  // One visible GPU: the scheduler has given this rank its own; two ranks on it are found by check_distinct_gpus.
-  if (gpus == 1) return 0;
-  check(session.local_rank() < gpus, "--device=cuda: " + std::to_string(session.local_size()) +
-                                         " ranks on this node, but " + std::to_string(gpus) +
-                                         " GPUs: start one rank per GPU, or use --device=cpu");
-  return session.local_rank();
-}
-
-// Collective.
-void check_distinct_gpus(const MpiSession& session, int gpu) {
-  const std::vector<std::string> gpus = session.control().all_gather(machine_id() + " " + cuda_pci_bus_id(gpu));
-  std::map<std::string, int> first_rank_on;
-  for (int r = 0; r < session.size(); ++r) {
-    const auto [entry, is_new] = first_rank_on.emplace(gpus[static_cast<size_t>(r)], r);
-    if (is_new) continue;
-    throw SharedError("--device=cuda: ranks " + std::to_string(entry->second) + " and " + std::to_string(r) +
-                      " share the GPU " + cuda_pci_bus_id(gpu) + ": start one rank per GPU");
-  }
+// By rank. Collective.
+std::vector<GpuName> gpus_of_all(const MpiSession& session, int gpu) {
+  const std::vector<std::string> machines = session.control().all_gather(machine_id());
+  const std::vector<std::string> ids = session.control().all_gather(cuda_pci_bus_id(gpu));
+  std::vector<GpuName> gpus;
+  for (size_t r = 0; r < ids.size(); ++r) gpus.push_back({machines[r], ids[r]});
+  return gpus;
 }
 
 }  // namespace
@@ -50,11 +35,20 @@ c10::Device choose_device(const MpiSession& session, const std::string& wanted) 
   if (wanted == "cpu" || (wanted == "auto" && !built_with_nccl())) return c10::Device(c10::kCPU);
   int gpu = 0;
   agree_on(session, [&] {
-    gpu = gpu_of_rank(session);
+    check(built_with_nccl(),
+          "--device=cuda, but this program was built without NCCL: build preset cuda, or use --device=cpu");
+    gpu = gpu_of_rank(session.local_rank(), session.local_size(), cuda_device_count());
     set_cuda_device(gpu);
   });
-  check_distinct_gpus(session, gpu);
+  check_distinct_gpus(gpus_of_all(session, gpu));
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(gpu)};
+}
+
+void use_exact_float32() {
+  at::globalContext().setAllowTF32CuBLAS(false);
+  at::globalContext().setAllowTF32CuDNN(false);
+  at::globalContext().setBenchmarkCuDNN(false);
+  at::globalContext().setDeterministicCuDNN(true);
 }
 
 void synchronize(c10::Device device) {

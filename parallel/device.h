@@ -14,6 +14,10 @@ namespace cfm::parallel {
 // SharedError.
 c10::Device choose_device(const MpiSession& session, const std::string& wanted);
 
+// From now on float32 arithmetic is float32 on every device (cuDNN would take TF32 for convolutions), and cuDNN's
+// algorithms are the same ones every time. Operations under autocast are not concerned.
+void use_exact_float32();
+
 // Waits for everything queued on the device; nothing on cpu.
 void synchronize(c10::Device device);
 

@@ -124,7 +124,10 @@ void GradientReducer::Impl::give_gradients_to_buckets() {
     buckets.push_back(bucket.getBuffer());
     buckets.back().zero_();
     const std::vector<at::Tensor> owners = bucket.getParameters(), views = bucket.getGradients();
-    for (size_t i = 0; i < owners.size(); ++i) owners[i].mutable_grad() = views[i];
+    for (size_t i = 0; i < owners.size(); ++i) {
+      // These views have C order, whatever the parameter's; the Reducer itself reads the elements in the parameter's.
+      owners[i].mutable_grad() = views[i].as_strided(owners[i].sizes(), owners[i].strides());
+    }
   }
 }
 

@@ -32,6 +32,7 @@ struct Message {
   Ask ask = Ask::kGet;
   bool yes = false;           // kCheck, kGet, kDelete: the answer
   int64_t number = 0;         // kAdd: the summand, then the sum; kCount: the answer
+  uint64_t sequence = 0;      // of a rank's requests; an answer has its request's
   std::vector<Bytes> fields;  // the keys, or a key and values
 };
 
@@ -59,6 +60,7 @@ Bytes pack(const Message& message) {
   append(bytes, message.ask);
   append(bytes, message.yes);
   append(bytes, message.number);
+  append(bytes, message.sequence);
   append(bytes, static_cast<uint32_t>(message.fields.size()));
   for (const Bytes& field : message.fields) {
     append(bytes, static_cast<uint32_t>(field.size()));
@@ -74,6 +76,7 @@ Message unpack(const Bytes& bytes) {
   message.ask = take<Ask>(bytes, at);
   message.yes = take<bool>(bytes, at);
   message.number = take<int64_t>(bytes, at);
+  message.sequence = take<uint64_t>(bytes, at);
   message.fields.resize(take<uint32_t>(bytes, at));
   for (Bytes& field : message.fields) {
     const auto size = take<uint32_t>(bytes, at);
@@ -88,7 +91,7 @@ Bytes bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
 std::string text_of(const Bytes& bytes) { return {bytes.begin(), bytes.end()}; }
 
 Message answer(c10d::HashStore& keys, const Message& request) {
-  Message answer{.ask = request.ask, .yes = false, .number = 0, .fields = {}};
+  Message answer{.ask = request.ask, .yes = false, .number = 0, .sequence = request.sequence, .fields = {}};
   std::vector<std::string> texts;
   for (const Bytes& field : request.fields) texts.push_back(text_of(field));
   switch (request.ask) {
@@ -145,24 +148,26 @@ class Line {
     if (thread_.joinable()) thread_.join();
   }
 
-  Message ask(const Message& request, std::chrono::milliseconds timeout) {
-    return is_root_ ? answer(*keys_, request) : ask_root(request, timeout);
+  Message ask(Message request, std::chrono::milliseconds timeout) {
+    return is_root_ ? answer(*keys_, request) : ask_root(std::move(request), timeout);
   }
 
  private:
-  Message ask_root(const Message& request, std::chrono::milliseconds timeout);
+  Message ask_root(Message request, std::chrono::milliseconds timeout);
   void serve();
 
   Communicator communicator_;
   const bool is_root_;
   HashStorePtr keys_;
   std::mutex mutex_;  // one request of this rank is under way at a time
+  uint64_t requests_ = 0;
   std::atomic<bool> stopping_{false};
   std::thread thread_;  // last: it uses all of the above
 };
 
-Message Line::ask_root(const Message& request, std::chrono::milliseconds timeout) {
+Message Line::ask_root(Message request, std::chrono::milliseconds timeout) {
   const std::lock_guard lock(mutex_);
+  request.sequence = ++requests_;
   const MPI_Comm comm = communicator_.handle().comm;
   const Bytes bytes = pack(request);
   mpi_check(MPI_Send(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, kRoot, kRequestTag, comm), "MPI_Send");
@@ -171,7 +176,11 @@ Message Line::ask_root(const Message& request, std::chrono::milliseconds timeout
     int there = 0;
     MPI_Status status;
     mpi_check(MPI_Iprobe(kRoot, kAnswerTag, comm, &there, &status), "MPI_Iprobe");
-    if (there != 0) return unpack(receive(comm, status));
+    if (there != 0) {
+      Message answer = unpack(receive(comm, status));
+      if (answer.sequence == request.sequence) return answer;
+      continue;  // to a request that was given up: it came too late
+    }
     if (Clock::now() > deadline) C10_THROW_ERROR(DistStoreError, "mpi store: rank 0 does not answer");
     std::this_thread::sleep_for(std::chrono::microseconds(20));
   }
@@ -233,7 +242,7 @@ class MpiStore : public c10d::Store {
 
  private:
   Message ask(Ask what, const std::vector<Bytes>& fields, int64_t number = 0) {
-    return line_->ask({.ask = what, .yes = false, .number = number, .fields = fields}, timeout_);
+    return line_->ask({.ask = what, .yes = false, .number = number, .sequence = 0, .fields = fields}, timeout_);
   }
 
   template <typename Ready>

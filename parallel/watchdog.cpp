@@ -8,9 +8,11 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "parallel/heartbeat.h"
 #include "parallel/mpi_handle.h"
 
 namespace cfm::parallel {
@@ -22,21 +24,6 @@ constexpr int kBeatTag = 2;
 // Ranks that hear all others: the second is there for the case that the first is the one that stands still.
 constexpr int kMonitors = 2;
 constexpr size_t kListedRanks = 64;
-
-// What a rank says of itself, as it goes over the wire.
-struct Beat {
-  int64_t step = 0;
-  double idle_seconds = 0;   // since its last progress
-  double progress_time = 0;  // when that was: seconds since 1970 by its own wall clock, to tell who stood still first
-  int32_t goodbye = 0;       // it has stopped; nothing will follow
-  std::array<char, 36> phase{"start"};
-};
-
-// A rank as a monitor knows it.
-struct Heard {
-  Beat beat;
-  double at = 0;  // the watchdog's clock
-};
 
 struct Outgoing {
   Beat beat;
@@ -69,6 +56,7 @@ struct Watchdog::Impl {
   std::mutex progress_mutex;
   const char* phase = "start";
   int64_t step = 0;
+  bool started = false, waits = false;
   double progress_at = 0;  // by `clock`
   double progress_time = wall_clock();
 
@@ -87,6 +75,7 @@ struct Watchdog::Impl {
       : communicator(std::move(c)), config(watchdog_config), rank(communicator.rank()), size(communicator.size()) {
     hosts = communicator.all_gather(host);
     heard.resize(static_cast<size_t>(size));
+    for (Heard& h : heard) h.beat.limit = config.start_timeout.count();
     for (int m = 0; m < std::min(kMonitors, size); ++m) sent.push_back(std::make_unique<Outgoing>());
     thread = std::thread([this] { run(); });
   }
@@ -103,6 +92,7 @@ struct Watchdog::Impl {
     return stopping;
   }
   void advance_clock();
+  void note_progress(const char* new_phase, int64_t new_step, bool waiting);
   Beat my_beat();
   void send_beats(bool goodbye);
   bool all_sent();
@@ -130,12 +120,24 @@ void Watchdog::Impl::advance_clock() {
   clock = clock + std::min(passed, 4 * tick());
 }
 
+void Watchdog::Impl::note_progress(const char* new_phase, int64_t new_step, bool waiting) {
+  const std::lock_guard lock(progress_mutex);
+  phase = new_phase;
+  step = new_step;
+  started = true;
+  waits = waiting;
+  progress_at = clock;
+  progress_time = wall_clock();
+}
+
 Beat Watchdog::Impl::my_beat() {
   const std::lock_guard lock(progress_mutex);
   Beat beat;
   beat.step = step;
   beat.idle_seconds = clock - progress_at;
   beat.progress_time = progress_time;
+  beat.limit = (started ? config.step_timeout : config.start_timeout).count();
+  beat.waits = waits ? 1 : 0;
   beat.phase.fill('\0');
   std::strncpy(beat.phase.data(), phase, beat.phase.size() - 1);
   return beat;
@@ -186,14 +188,25 @@ std::string Watchdog::Impl::describe(size_t r) const {
 }
 
 // Names the rank to blame, if a limit is passed: one that is silent, or else the one that is furthest behind. The
-// others wait for it, a step or a moment later.
+// others wait for it, a step or a moment later. A rank that said that it waits is minded only if all of them do.
 std::optional<std::string> Watchdog::Impl::find_problem() const {
   std::vector<size_t> present;
   for (size_t r = 0; r < heard.size(); ++r) {
     if (heard[r].beat.goodbye == 0) present.push_back(r);
   }
+  // By what a rank said itself: it may have gone on since. One that says nothing more is silent.
+  const auto overdue = [&](size_t r) {
+    const Beat& beat = heard[r].beat;
+    return (beat.goodbye != 0 ? idle(r) : beat.idle_seconds) > beat.limit + grace();
+  };
+  size_t stuck = 0;  // ranks of which nothing will come: they wait or have finished, and that long ago
+  for (size_t r = 0; r < heard.size(); ++r) {
+    stuck += (heard[r].beat.waits != 0 || heard[r].beat.goodbye != 0) && overdue(r) ? 1 : 0;
+  }
+  const bool all_wait = is_monitor() && stuck == heard.size();
+  const auto minded = [&](size_t r) { return all_wait || heard[r].beat.waits == 0; };
   const bool ends = std::any_of(present.begin(), present.end(), [&](size_t r) {
-    return silence(r) > config.silence_timeout.count() + grace() || idle(r) > config.step_timeout.count() + grace();
+    return silence(r) > config.silence_timeout.count() + grace() || (minded(r) && overdue(r));
   });
   if (!ends) return std::nullopt;
   const auto by_silence = [&](size_t a, size_t b) { return silence(a) < silence(b); };
@@ -203,12 +216,12 @@ std::optional<std::string> Watchdog::Impl::find_problem() const {
            " s: its process or its node is gone, stopped or cut off";
   }
   const auto by_progress = [&](size_t a, size_t b) {
-    return std::pair(heard[a].beat.step, heard[a].beat.progress_time) <
-           std::pair(heard[b].beat.step, heard[b].beat.progress_time);
+    return std::tuple(!minded(a), heard[a].beat.step, heard[a].beat.progress_time) <
+           std::tuple(!minded(b), heard[b].beat.step, heard[b].beat.progress_time);
   };
   const size_t last = *std::min_element(present.begin(), present.end(), by_progress);
-  return describe(last) + " has made no progress for " + format_seconds(idle(last)) + " s (step_timeout " +
-         format_seconds(config.step_timeout.count()) + " s)";
+  return describe(last) + " has made no progress for " + format_seconds(idle(last)) + " s (limit " +
+         format_seconds(heard[last].beat.limit) + " s)";
 }
 
 std::string Watchdog::Impl::report(const std::string& problem) const {
@@ -267,15 +280,12 @@ Watchdog::~Watchdog() {
   }
 }
 
-void Watchdog::enter(const char* phase, int64_t step) {
-  const std::lock_guard lock(impl_->progress_mutex);
-  impl_->phase = phase;
-  impl_->step = step;
-  impl_->progress_at = impl_->clock;
-  impl_->progress_time = wall_clock();
-}
+void Watchdog::enter(const char* phase, int64_t step) { impl_->note_progress(phase, step, /*waiting=*/false); }
+
+void Watchdog::wait(const char* phase, int64_t step) { impl_->note_progress(phase, step, /*waiting=*/true); }
 
 void Watchdog::stop() {
+  impl_->note_progress("stop", impl_->step, /*waiting=*/false);
   {
     const std::lock_guard lock(impl_->mutex);
     impl_->stopping = true;

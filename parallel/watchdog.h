@@ -14,6 +14,7 @@ namespace cfm::parallel {
 
 struct WatchdogConfig {
   std::chrono::duration<double> step_timeout{600};    // no progress for longer than this ends the job
+  std::chrono::duration<double> start_timeout{3600};  // likewise, until a rank's first enter()
   std::chrono::duration<double> heartbeat{2};         // how often ranks tell each other
   std::chrono::duration<double> silence_timeout{12};  // a rank not heard of for longer than this ends the job
 };
@@ -27,6 +28,8 @@ class Watchdog {
   // prints one report (every rank: host, phase, step, seconds since), then MPI_Abort(kRetry) and _exit. A rank whose
   // heartbeats stop is named too.
   void enter(const char* phase, int64_t step);
+  // Likewise, but the rank only waits for others from now on: as long as one of them works, that one's time counts.
+  void wait(const char* phase, int64_t step);
   // Collective, before MPI_Finalize: all ranks stop their heartbeats together.
   void stop();
 

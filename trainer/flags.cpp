@@ -2,7 +2,6 @@
 
 #include <gflags/gflags.h>
 
-#include <cmath>
 #include <sstream>
 
 #include "base/command_line.h"
@@ -10,17 +9,30 @@
 DEFINE_string(run_dir, "", "run: folder of checkpoints, events and samples; the same command resumes from it");
 DEFINE_int64(steps, 0, "run: optimizer steps in all");
 DEFINE_uint64(seed, 0, "run: key of everything random");
-DEFINE_string(init_from, "", "run: weights file (.safetensors) to start from");
+DEFINE_string(init_from, "", "run: weights file (.safetensors) to start from; not needed once there is a checkpoint");
+DEFINE_bool(allow_other_data, false, "run: resume although --train_data is not what the run was trained on");
 DEFINE_string(device, "auto", "run: auto, cpu or cuda (auto: cuda in a program built for it, else cpu)");
 DEFINE_int32(threads, 0, "run: of the network on each rank; 0: OMP_NUM_THREADS, or cores over ranks");
-DEFINE_double(step_timeout, 600, "run: seconds without progress on a rank that end the job");
+DEFINE_double(step_timeout, 600,
+              "run: seconds without progress on a rank that end the job; six times as many before the first step");
 
 DEFINE_string(train_data, "", "data: shard file or folder of shards");
 DEFINE_string(val_data, "", "data: held-out shards for the loss by t (with --val_every)");
 DEFINE_int64(global_batch, 0, "data: images a step over all ranks");
 DEFINE_int64(micro_batch, 0, "data: at most this many images at once on a rank; 0: all of its share");
-DEFINE_int32(loader_threads, 1, "data: threads that read and draw ahead");
+DEFINE_int64(data_groups, 0,
+             "data: groups of images, each with an order of its own, so that a node can keep its own groups alone; 0: "
+             "those of the run, 1 for a new one");
 DEFINE_bool(horizontal_flip, true, "data: mirror images with probability 1/2");
+
+DEFINE_string(
+    data_mode, "auto",
+    "reading: pread (an image is one read), ram (read once, shared by a node's ranks), or auto: ram if it fits "
+    "into half of the free memory");
+DEFINE_string(stage_dir, "", "reading: folder on each node's local disk for copies of its own shards; empty: none");
+DEFINE_int32(ranks_per_node, 0, "reading: consecutive ranks that play a node; 0: as they are placed");
+DEFINE_bool(verify_data, false, "reading: read all shards first and compare their hashes");
+DEFINE_int32(loader_threads, 1, "reading: threads that read and draw ahead");
 
 DEFINE_double(sigma_min, 1e-5, "flow: width of the OT path at the data");
 DEFINE_double(label_drop, 0,
@@ -80,7 +92,12 @@ ProgramHelp program() {
           .summary = "trains a continuous normalizing flow by Conditional Flow Matching; the same command resumes",
           .example = "mpirun -n 2 cfm_train --flagfile=configs/digits.flags --run_dir=runs/digits",
           .defined_in = __FILE__,
-          .groups = {"run", "data", "flow", "network", "optimizer", "output"}};
+          .groups = {"run", "data", "reading", "flow", "network", "optimizer", "output"}};
+}
+
+bool decides_numbers(const FlagSetting& flag) {
+  return flag.name == "steps" || flag.group == "data" || flag.group == "flow" || flag.group == "network" ||
+         flag.group == "optimizer";
 }
 
 // "1,2,2" as numbers; adds a problem that names the flag if it is something else.
@@ -137,6 +154,12 @@ TrainConfig config_from_flags(Problems& problems) {
   config.global_batch = FLAGS_global_batch;
   config.micro_batch = FLAGS_micro_batch;
   config.loader_threads = FLAGS_loader_threads;
+  config.data_mode = FLAGS_data_mode;
+  config.verify_data = FLAGS_verify_data;
+  config.data_groups = FLAGS_data_groups;
+  config.stage_dir = FLAGS_stage_dir;
+  config.ranks_per_node = FLAGS_ranks_per_node;
+  config.allow_other_data = FLAGS_allow_other_data;
   config.path.sigma_min = FLAGS_sigma_min;
   config.horizontal_flip = FLAGS_horizontal_flip;
   config.label_drop = FLAGS_label_drop;
@@ -169,7 +192,10 @@ std::optional<TrainConfig> read_flags(const std::vector<std::string>& arguments)
   TrainConfig config = config_from_flags(problems);
   for (const std::string& problem : config.validate()) problems.push_back(problem);
   check_no_problems(problems);
-  for (const FlagSetting& flag : flag_settings(program())) config.flags[flag.name] = flag.value;
+  for (const FlagSetting& flag : flag_settings(program())) {
+    config.flags[flag.name] = flag.value;
+    if (decides_numbers(flag)) config.deciding_flags.push_back(flag.name);
+  }
   config.settings = settings_table(program());
   return config;
 }

@@ -1,72 +1,15 @@
 #include "trainer/prepare.h"
 
-#include <ATen/Parallel.h>
-#include <ATen/ops/add.h>
-#include <ATen/ops/mul.h>
-#include <sched.h>
-
-#include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 
 #include "base/durable_file.h"
 
 namespace cfm::trainer {
 
-int set_threads(const TrainConfig& config, const parallel::MpiSession& session) {
-  int threads = config.threads;
-  if (threads == 0) {
-    if (const char* omp = std::getenv("OMP_NUM_THREADS")) threads = std::atoi(omp);
-  }
-  if (threads <= 0) {
-    cpu_set_t allowed;
-    const int cores = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
-    threads = std::max(1, cores / session.local_size());
-  }
-  at::set_num_threads(threads);
-  return threads;
-}
-
 void check_ranks(const TrainConfig& config, const parallel::MpiSession& session) {
   if (session.size() <= config.global_batch) return;
   throw SharedError("--global_batch=" + std::to_string(config.global_batch) + " on " + std::to_string(session.size()) +
                     " ranks: every rank needs at least one image a step; start fewer ranks or raise --global_batch");
-}
-
-OpenedData open_data(const TrainConfig& config, const parallel::MpiSession& session) {
-  return agreed(session, [&] {
-    OpenedData data{data::Dataset::open(config.train_data), {}};
-    if (!config.val_data.empty()) {
-      data.val = data::Dataset::open(config.val_data);
-      const data::ImageShape train = data.train.image_shape(), val = data.val->image_shape();
-      check(train == val, "--val_data=" + config.val_data + " has images of " + std::to_string(val.channels) + "x" +
-                              std::to_string(val.height) + "x" + std::to_string(val.width) +
-                              ", --train_data=" + config.train_data + " of " + std::to_string(train.channels) + "x" +
-                              std::to_string(train.height) + "x" + std::to_string(train.width) +
-                              ": they must be of one kind");
-    }
-    return data;
-  });
-}
-
-TrainConfig fitted_to_data(TrainConfig config, const OpenedData& data) {
-  const data::ImageShape shape = data.train.image_shape();
-  Problems problems;
-  if (shape.height != shape.width) {
-    problems.push_back("--train_data=" + config.train_data + ": images are " + std::to_string(shape.height) + "x" +
-                       std::to_string(shape.width) + "; the network takes square ones");
-  }
-  config.model.image_size = shape.width;
-  config.model.in_channels = config.model.out_channels = shape.channels;
-  const int64_t classes = std::max(data.train.num_classes(), data.val ? data.val->num_classes() : 0);
-  if (config.model.num_classes > 0 && classes > config.model.num_classes) {
-    problems.push_back("--num_classes=" + std::to_string(config.model.num_classes) + ": the data has labels up to " +
-                       std::to_string(classes - 1) + "; give at least " + std::to_string(classes) +
-                       ", or 0 to ignore labels");
-  }
-  for (const std::string& problem : config.model.validate()) problems.push_back(problem);
-  check_no_problems(problems);
-  return config;
 }
 
 void prepare_run_dir(const TrainConfig& config, const parallel::MpiSession& session) {
@@ -88,55 +31,15 @@ flow::DrawConfig draw_config(const TrainConfig& config) {
           .null_class = config.model.null_label()};
 }
 
-data::LoaderConfig loader_config(const TrainConfig& config, const parallel::MpiSession& session, c10::Device device) {
-  return {.seed = config.seed,
-          .global_batch = config.global_batch,
-          .micro_batch = config.micro_batch,
-          .rank = session.rank(),
-          .size = session.size(),
-          .threads = config.loader_threads,
-          .pinned = device.is_cuda()};
+parallel::WatchdogConfig watchdog_config(const TrainConfig& config) {
+  const std::chrono::duration<double> step_timeout(config.step_timeout);
+  return {.step_timeout = step_timeout, .start_timeout = 6 * step_timeout};
 }
 
 std::chrono::seconds collective_timeout(const TrainConfig& config) {
   return std::chrono::seconds(static_cast<int64_t>(2 * config.step_timeout) + 60);
 }
 
-at::Tensor in_format(const at::Tensor& x, const TrainConfig& config) {
-  return config.channels_last ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
-}
-
-at::Tensor finite_or_nan(double weight, const at::Tensor& loss) { return loss.detach() * 0 + weight; }
-
-void refuse_endless_skipping(int64_t skipped, const TrainConfig& config, int64_t step) {
-  if (skipped < config.max_skipped) return;
-  throw SharedError("step " + std::to_string(step) + ": the gradient was not finite for " + std::to_string(skipped) +
-                    " steps in a row (--max_skipped). The last checkpoint is good; lower --lr, set --clip_norm, or "
-                    "train with --precision=fp32");
-}
-
 bool due(int64_t every, int64_t step) { return every > 0 && step % every == 0; }
-
-void look_at_held_out(const RunState& state, const TrainConfig& config, const OpenedData& data, Report& report,
-                      const parallel::MpiSession& session, c10::Device device) {
-  const int64_t step = state.at.step;
-  const bool validate = data.val && due(config.val_every, step);
-  const bool sample = due(config.sample_every, step);
-  if (!validate && !sample) return;
-  const size_t longest = longest_average(state.ema);
-  const auto average = network_of_average(state, longest, device);
-  if (validate) {
-    const auto loss = [&](models::UNet& net) {
-      return validation_loss(net, config.path, *data.val, config.val_images, config.sample.net_batch, session, device);
-    };
-    report.validation(step, "raw", loss(*state.net));
-    report.validation(step, "ema_" + models::decay_text(state.ema.decays()[longest]), loss(*average));
-  }
-  if (sample) {
-    const std::string file = config.run_dir + "/samples/" + checkpoint::step_name(step) + ".png";
-    write_sample_grid(*average, config.sample, data.train.image_shape(), file, session, device);
-    report.samples(step, file);
-  }
-}
 
 }  // namespace cfm::trainer

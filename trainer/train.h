@@ -1,9 +1,11 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "checkpoint/safetensors.h"
+#include "data/hdf5_process.h"
 #include "flow/draws.h"
 #include "flow/path.h"
 #include "flow/sampler.h"
@@ -32,6 +34,12 @@ struct TrainConfig {
   int64_t global_batch = 0;
   int64_t micro_batch = 0;
   int loader_threads = 1;
+  std::string data_mode = "auto";  // auto, pread, ram
+  bool verify_data = false;
+  int64_t data_groups = 0;  // 0: what the run has, 1 for a new one
+  std::string stage_dir;
+  int ranks_per_node = 0;  // 0: as the ranks are placed
+  bool allow_other_data = false;
 
   // science
   flow::OtPath path;
@@ -58,14 +66,16 @@ struct TrainConfig {
   int64_t sample_every = 0;
   flow::SampleConfig sample;
 
-  checkpoint::Metadata flags;  // all of the above as they were given, for the manifest
-  std::string settings;        // and as a table, for people
+  checkpoint::Metadata flags;               // all of the above as they were given, for the manifest
+  std::vector<std::string> deciding_flags;  // names of those that change numbers: a resume says which of them changed
+  std::string settings;                     // and as a table, for people
 
   Problems validate() const;
 };
 
 // Trains from the newest checkpoint of run_dir, or from the start, to config.steps. Returns kDone, or kRequeue after
-// saving because a signal asked to stop. Collective over the session's ranks; throws Error.
-ExitCode train(const TrainConfig& config, const parallel::MpiSession& session, const StopSignal& stop);
+// saving because a signal asked to stop. `hdf5` opens the shards. Collective over the session's ranks; throws Error.
+ExitCode train(const TrainConfig& config, const parallel::MpiSession& session, const StopSignal& stop,
+               data::Hdf5Process& hdf5);
 
 }  // namespace cfm::trainer

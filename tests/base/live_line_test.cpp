@@ -28,6 +28,15 @@ TEST(PersonWatches, NotWhatGoesToAFileOrAPipe) {
   EXPECT_EQ(said(kMpirun, " >" + log + "; cat " + log), "nobody\n");
 }
 
+#ifdef CFM_UNSHARE
+// As in a container whose command is mpirun.
+TEST(PersonWatches, NotAFileWhereMpirunIsTheFirstProcessOfItsMachine) {
+  const tests::ScratchDirectory scratch;
+  const std::string log = (scratch.path() / "log").string();
+  EXPECT_EQ(said(std::string(CFM_UNSHARE " ") + kMpirun, " >" + log + "; cat " + log), "nobody\n");
+}
+#endif
+
 TEST(PersonWatches, ATerminalAlsoBehindMpirun) {
   EXPECT_EQ(said("script -qec \"", "\" /dev/null"), "a person\r\n");
   EXPECT_EQ(said(std::string("script -qec \"") + kMpirun, "\" /dev/null"), "a person\r\n");

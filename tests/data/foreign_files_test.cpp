@@ -112,6 +112,25 @@ INSTANTIATE_TEST_SUITE_P(
                data::Access::kOnePass}),
     [](const auto& info) { return std::string(info.param.name); });
 
+TEST(ForeignFiles, ANodeKeepsItsOwnGroupsImagesOfAFileThatIsReadInOnePass) {
+  const ScratchDirectory folder;
+  write_with_h5py(
+      folder, "f.create_dataset('imgs', data=images, chunks=(128, 3, 6, 6), compression='gzip'); f['labels'] = labels");
+  for (int node = 0; node < 3; ++node) {
+    data::Ranks second;
+    second.node = node;
+    second.nodes = 3;
+    const Dataset dataset = Dataset::open(folder / "a.h5", {.groups = 6, .ranks = second});
+    EXPECT_EQ(dataset.readable().first, kImages * 2 * node / 6);
+    EXPECT_EQ(dataset.readable().last, kImages * (2 * node + 2) / 6);
+    std::vector<uint8_t> pixels(static_cast<size_t>(kShape.bytes()));
+    for (int64_t i = dataset.readable().first; i < dataset.readable().last; ++i) {
+      dataset.read(i, pixels);
+      ASSERT_EQ(pixels, tests::pixels_of(i, kShape)) << "node " << node << " image " << i;
+    }
+  }
+}
+
 TEST(ForeignFiles, LabelsOf1To1000AreTakenFromZeroOn) {
   const ScratchDirectory folder;
   write_with_h5py(folder,

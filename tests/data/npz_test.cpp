@@ -77,7 +77,7 @@ TEST(Npy, IsRefusedWithWhatWasFound) {
   refused(npy("{'descr': '|u1', 'fortran_order': True, 'shape': (2, 2), }\n", "abcd"), {"a.npy", "Fortran"});
   refused(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (-2, -2), }\n", "abcd"), {"a.npy", "shape"});
   refused(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (4294967296, 4294967296), }\n", "abcd"),
-          {"a.npy", "2^64"});
+          {"a.npy", "2^63"});
   refused(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (2, 2\n", "abcd"), {"a.npy", "tuple"});
   refused(npy("{'fortran_order': False, 'shape': (2, 2), }\n", "abcd"), {"a.npy", "descr"});
   refused("\x93NUMPY\x01", {"a.npy"});

@@ -44,5 +44,28 @@ TEST(Threads, ResultsDoNotDependOnTheirNumber) {
   for (size_t i = 3; i < results.size(); ++i) EXPECT_TRUE(results[i].equal(results[i % 3])) << i;
 }
 
+// LibTorch's convolutions and products may add in another order with another number of threads: up to rounding, no
+// further. (The same number gives the same bits: evaluator/sample_test.)
+TEST(Threads, AForwardPassDependsOnTheirNumberByRoundingOnly) {
+  const at::NoGradGuard no_grad;
+  for (const bool torchcfm : {true, false}) {
+    UNetConfig config;
+    config.num_head_channels = 64;
+    config.use_new_attention_order = config.use_scale_shift_norm = config.resblock_updown = !torchcfm;
+    const auto net = test::shaken_unet(config);
+    const at::Tensor x = test::normal({2, 3, 32, 32}, 1), t = test::times(2, 2);
+    at::set_num_threads(1);
+    const at::Tensor expected = net->forward(x, t);
+    EXPECT_TRUE(net->forward(x, t).equal(expected)) << "not even the same number of threads gives the same bits";
+    for (const int threads : {2, 3}) {
+      at::set_num_threads(threads);
+      const at::Tensor found = net->forward(x, t);
+      EXPECT_LT(((found - expected).norm() / expected.norm()).item<double>(), 1e-5) << threads << " threads";
+      EXPECT_TRUE(net->forward(x, t).equal(found)) << threads << " threads";
+    }
+  }
+  at::set_num_threads(1);
+}
+
 }  // namespace
 }  // namespace cfm::models

@@ -83,6 +83,34 @@ TEST(FolderSource, RefusesImagesOfDifferentSizesNamingTwo) {
   tests::expect_refusal([&] { tests::pack(config); }, {".png", "4x4 pixels", "--size"});
 }
 
+TEST(FolderSource, ResizesImagesOfAnySizeIfAskedAndSaysSo) {
+  const ScratchDirectory folder;
+  write_image(folder, "in/0.png", 0, {3, 8, 12});
+  write_image(folder, "in/1.png", 1, {1, 30, 9});
+  PackConfig config = config_for(folder);
+  config.resize = packer::Resize::kAdm;
+  tests::expect_refusal([&] { tests::pack(config); }, {"--resize=adm", "--size"});
+  config.size = 4;
+  EXPECT_EQ(tests::pack(config).image_shape, (ImageShape{3, 4, 4}));
+  EXPECT_EQ(data::Shard(folder / "out/train/train-00000-of-00001.h5").attribute("resize"), "adm");
+  config.resize = packer::Resize::kBox;
+  config.overwrite = true;
+  tests::pack(config);
+  // 8x12 to 4x4 by box: the mean of 2x3 bytes, rounded after 3 and after 2.
+  const std::vector<uint8_t> in = tests::pixels_of(0, {3, 8, 12});
+  std::vector<uint8_t> out;
+  for (size_t row = 0; row < 12; ++row)
+    for (size_t x = 0; x < 4; ++x) {
+      const auto third = [&](size_t y) {
+        const size_t at = y * 12 + 3 * x;
+        return (in[at] + in[at + 1] + in[at + 2] + 1) / 3;
+      };
+      out.push_back(static_cast<uint8_t>((third(2 * row) + third(2 * row + 1) + 1) / 2));
+    }
+  const std::vector<tests::PackedImage> packed = tests::packed_images(folder / "out/train");
+  EXPECT_TRUE(packed[0].pixels == out || packed[1].pixels == out);
+}
+
 TEST(FolderSource, TurnsGreyIntoColourAmongColourButNotTheReverse) {
   const ScratchDirectory folder;
   write_image(folder, "in/0.png", 0, kColour);
@@ -210,9 +238,12 @@ TEST(ArraySource, RefusesWhatItCannotTakeForImagesNamingIt) {
 
 TEST(Source, IsRefusedIfItIsNothingThatIsRead) {
   const ScratchDirectory folder;
-  folder.write("a.tar", "x");
-  tests::expect_refusal([&] { tests::pack({.source = folder / "a.tar", .out = folder / "out"}); },
-                        {"--source", "a.tar", "neither"});
+  folder.write("a.txt", "x");
+  folder.write("a.tar.gz", "x");
+  tests::expect_refusal([&] { tests::pack({.source = folder / "a.txt", .out = folder / "out"}); },
+                        {"--source", "a.txt", "neither"});
+  tests::expect_refusal([&] { tests::pack({.source = folder / "a.tar.gz", .out = folder / "out"}); },
+                        {"--source", "a.tar.gz", "compressed"});
   tests::expect_refusal([&] { tests::pack({.source = folder / "none", .out = folder / "out"}); },
                         {"--source", "none", "no such"});
 }

@@ -1,5 +1,7 @@
 #include "parallel/device.h"
 
+#include <ATen/Context.h>
+
 #include "parallel/nccl_backend.h"
 #include "support/mpi_tests.h"
 
@@ -11,6 +13,15 @@ using test::session;
 TEST(Device, CpuIsAlwaysThere) {
   EXPECT_TRUE(choose_device(session(), "cpu").is_cpu());
   EXPECT_NO_THROW(synchronize(c10::Device(c10::kCPU)));
+}
+
+TEST(Device, ExactFloat32LeavesTf32ToNobody) {
+  at::globalContext().setAllowTF32CuDNN(true);
+  use_exact_float32();
+  EXPECT_FALSE(at::globalContext().allowTF32CuDNN());
+  EXPECT_FALSE(at::globalContext().allowTF32CuBLAS());
+  EXPECT_FALSE(at::globalContext().benchmarkCuDNN());
+  EXPECT_TRUE(at::globalContext().deterministicCuDNN());
 }
 
 TEST(Device, AnUnknownNameIsRefused) { EXPECT_THROW(choose_device(session(), "gpu"), SharedError); }

@@ -252,6 +252,30 @@ TEST_F(Reduced, GradientsStayInTheBucketsFromTheStart) {
   for (const at::Tensor& gradient : after) EXPECT_EQ(gradient.abs().sum().item<float>(), 0.0f);
 }
 
+// What goes over parameters, gradients and moments in one pass takes the elements as they lie in memory.
+TEST_F(Reduced, GradientsLieInMemoryAsTheirParametersDo) {
+  Net net, alone;
+  for (auto& [name, tensor] : net.parameters) {
+    if (tensor.dim() == 4) tensor = tensor.detach().contiguous(at::MemoryFormat::ChannelsLast).set_requires_grad(true);
+  }
+  GradientReducer reducer(net.parameters, group_, kSmallBuckets);
+  for (uint64_t step = 0; step < 2; ++step) {
+    const Batch batch(step);
+    run_backward(reducer, net, batch, 2);
+    loss_of(alone, batch, 0, kGlobalBatch).backward();
+    const std::vector<at::Tensor> found = reducer.gradients();
+    for (size_t i = 0; i < found.size(); ++i) {
+      const auto& [name, parameter] = net.parameters[i];
+      EXPECT_EQ(found[i].strides(), parameter.strides()) << name << " in step " << step;
+      const at::Tensor expected = alone.parameters[i].second.grad();
+      const double error = (found[i] - expected).abs().max().item<double>() / expected.abs().max().item<double>();
+      EXPECT_LT(error, 5e-6) << name << " in step " << step;
+      alone.parameters[i].second.mutable_grad().reset();
+    }
+    reducer.zero_gradients();
+  }
+}
+
 TEST_F(Reduced, AParameterWithoutAGradientIsAnErrorInTheSameStep) {
   Net net;
   net.add("unused", normal({4}, 9));
@@ -259,13 +283,15 @@ TEST_F(Reduced, AParameterWithoutAGradientIsAnErrorInTheSameStep) {
   EXPECT_THROW(run_backward(reducer, net, Batch(0), 1), std::exception);
 }
 
-TEST_F(Reduced, AnotherShapeOnOneRankIsRefusedByAllNamingTheParameter) {
-  if (session().size() == 1) {  // one rank cannot differ; what it can do is to give a parameter twice
-    Net net;
-    net.parameters.push_back(net.parameters[0]);
-    EXPECT_THROW(GradientReducer(net.parameters, group_), SharedError);
-    return;
-  }
+TEST_F(Reduced, AParameterGivenTwiceIsRefused) {
+  Net net;
+  net.parameters.push_back(net.parameters[0]);
+  EXPECT_THROW(GradientReducer(net.parameters, group_), SharedError);
+}
+
+class ReducedOnSeveralRanks : public Reduced {};
+
+TEST_F(ReducedOnSeveralRanks, AnotherShapeOnOneIsRefusedByAllNamingTheParameter) {
   Net net;
   if (session().rank() == session().size() - 1)
     net.parameters[4].second = normal({16, 16, 3, 1}, 1).set_requires_grad(true);

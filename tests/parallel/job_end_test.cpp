@@ -90,10 +90,16 @@ TEST(JobEnd, AKilledRankEndsAllWithAMessageThatNamesIt) {
   }
 }
 
-TEST(JobEnd, ARankThatVanishesEndsAll) {
-  const CommandResult result = run(2, "exits 1");
-  EXPECT_EQ(result.exit_code, 7) << result.output;
-  EXPECT_LT(result.seconds, kSoon);
+// Such a rank says nothing, and the launcher ends the others before they miss it: it is the launcher that names it.
+TEST(JobEnd, ARankThatVanishesEndsAllAndTheLauncherNamesIt) {
+  for (const int who : {0, 1, 2}) {
+    const CommandResult result = run(3, "exits " + std::to_string(who));
+    EXPECT_EQ(result.exit_code, 7) << result.output;
+    EXPECT_TRUE(says_once(result, "The first process to do so was:"));
+    EXPECT_TRUE(says_once(result, "]," + std::to_string(who) + "]\n"));  // Process name: [[job,1],rank]
+    EXPECT_TRUE(says_once(result, "Exit code:    7"));
+    EXPECT_LT(result.seconds, kSoon);
+  }
 }
 
 TEST(JobEnd, ARankThatHangsEndsAllInOneReportThatNamesItAndSaysWhereAllWere) {
@@ -116,6 +122,42 @@ TEST(JobEnd, AStoppedProcessEndsAllNamingItEvenIfItIsTheFirst) {
     const CommandResult result = run(3, "stopped " + std::to_string(who));
     EXPECT_EQ(result.exit_code, 1) << result.output;
     EXPECT_NE(result.output.find(": rank " + std::to_string(who) + " on host "), std::string::npos) << result.output;
+    EXPECT_LT(result.seconds, kSoon);
+  }
+}
+
+TEST(JobEnd, ARankThatWaitsMayDoSoForAsLongAsAnotherOneWorks) {
+  for (const int who : {0, 2}) {
+    const CommandResult result = run(3, "works_long " + std::to_string(who));
+    EXPECT_EQ(result.exit_code, 0) << result.output;
+    EXPECT_EQ(result.output, "");
+    EXPECT_GT(result.seconds, 6) << "three times what a rank may be without progress";
+  }
+}
+
+TEST(JobEnd, AHangWhileTheOthersWaitIsBlamedOnTheOneThatDoesNot) {
+  for (const int who : {0, 1, 2}) {
+    const CommandResult result = run(3, "hangs_alone " + std::to_string(who));
+    EXPECT_EQ(result.exit_code, 1) << result.output;
+    EXPECT_NE(result.output.find(": rank " + std::to_string(who) + " on host "), std::string::npos) << result.output;
+    EXPECT_NE(result.output.find("(held-out, step 1) has made no progress for "), std::string::npos) << result.output;
+    EXPECT_LT(result.seconds, kSoon);
+  }
+}
+
+TEST(JobEnd, RanksThatAllWaitForEachOtherAreEnded) {
+  const CommandResult result = run(3, "all_wait");
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  EXPECT_TRUE(says_once(result, "cfm: watchdog on"));
+  EXPECT_LT(result.seconds, kSoon);
+}
+
+TEST(JobEnd, AHangBeforeTheFirstStepHasALimitOfItsOwn) {
+  for (const int who : {0, 1}) {
+    const CommandResult result = run(2, "hangs_at_the_start " + std::to_string(who));
+    EXPECT_EQ(result.exit_code, 1) << result.output;
+    EXPECT_NE(result.output.find("rank " + std::to_string(who) + " on host "), std::string::npos) << result.output;
+    EXPECT_NE(result.output.find("(start, step 0) has made no progress for "), std::string::npos) << result.output;
     EXPECT_LT(result.seconds, kSoon);
   }
 }

@@ -39,6 +39,26 @@ const std::map<std::string, std::function<void()>> kMisbehaviour{
     {"nothing", [] {}},
 };
 
+// One rank works, or does not, while the others wait for it.
+ExitCode let_wait(const MpiSession& session, const std::string& how, int who) {
+  cfm::parallel::WatchdogConfig config{.step_timeout = std::chrono::seconds(2),
+                                       .heartbeat = std::chrono::milliseconds(500)};
+  if (how == "hangs_at_the_start") config.start_timeout = std::chrono::seconds(3);
+  cfm::parallel::Watchdog watchdog(session, config);
+  if (how == "hangs_at_the_start" && session.rank() == who) sleep_for_ever();
+  watchdog.enter("data", 1);
+  if (session.rank() != who || how == "all_wait") watchdog.wait("held-out", 1);
+  if (session.rank() == who && how == "hangs_alone") watchdog.enter("held-out", 1);
+  if (how == "hangs_alone" || how == "all_wait") sleep_for_ever();
+  for (int batch = 0; session.rank() == who && batch < 12; ++batch) {
+    watchdog.enter("held-out", 1);
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  }
+  session.control().barrier();
+  watchdog.stop();
+  return ExitCode::kDone;
+}
+
 // Twenty steps, each of which needs all ranks; the misbehaviour comes in step 5.
 ExitCode work(const MpiSession& session, const std::string& how, int who) {
   if (how == "shared_error") throw cfm::SharedError("--lr is negative");
@@ -76,6 +96,9 @@ int main(int argc, char** argv) {
   const int who = argc > 2 ? std::atoi(argv[2]) : 0;
   return cfm::parallel::run_mpi_main(argc, argv, [&](MpiSession& session) {
     if (how == "done") return ExitCode::kDone;
+    if (how == "works_long" || how == "hangs_alone" || how == "all_wait" || how == "hangs_at_the_start") {
+      return let_wait(session, how, who);
+    }
     return work(session, how, who);
   });
 }

@@ -65,8 +65,7 @@ TEST(StepControl, RefusesAReportOfAnotherLength) {
   EXPECT_THROW(control.post({.sums = {1.0, 2.0}}), Error);
 }
 
-TEST(StepControl, RefusesRanksThatReportDifferentThings) {
-  if (session().size() == 1) return;
+TEST(StepControlOnSeveralRanks, RefusesRanksThatReportDifferentThings) {
   StepControl control(session());
   EXPECT_THROW(control.post({.sums = std::vector<double>(session().rank() == 0 ? 1 : 2)}), SharedError);
 }

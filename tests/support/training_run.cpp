@@ -1,15 +1,16 @@
 #include "support/training_run.h"
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 
 #include "base/durable_file.h"
@@ -93,36 +94,73 @@ std::string digit_shards(const std::filesystem::path& folder, const std::string&
   return (folder / split).string();
 }
 
-std::vector<std::string> small_run(const std::string& data, const std::filesystem::path& run_dir) {
-  return {program("cfm_train"),
-          "--train_data=" + data,
-          "--run_dir=" + run_dir.string(),
-          "--model_channels=32",
-          "--num_res_blocks=1",
-          "--channel_mult=1,2",
-          "--attention_resolutions=4",
-          "--num_head_channels=32",
-          "--num_classes=10",
-          "--dropout=0.1",
-          "--global_batch=50",
-          "--micro_batch=13",
-          "--clip_norm=0.5",
-          "--warmup_steps=1",
-          "--horizontal_flip=false",
-          "--label_drop=0.1",
-          "--ema_decays=0.999,0.9",
-          "--log_every=1",
-          "--checkpoint_every=0",
-          "--threads=1",
-          "--step_timeout=60"};
+bool on_gpus() {
+  const char* const device = std::getenv("CFM_TEST_DEVICE");
+  return device != nullptr && std::string(device) == "cuda";
+}
+
+std::vector<int> rank_counts(const std::vector<int>& wanted) {
+  const char* const gpus = std::getenv("CFM_TEST_GPUS");
+  std::vector<int> counts = wanted;
+  if (on_gpus() && gpus != nullptr) std::erase_if(counts, [&](int ranks) { return ranks > std::atoi(gpus); });
+  return counts;
+}
+
+std::vector<std::string> small_run(const std::string& data, const std::filesystem::path& run_dir, double dropout) {
+  const char* const device = std::getenv("CFM_TEST_DEVICE");
+  std::vector<std::string> command{program("cfm_train"),
+                                   "--train_data=" + data,
+                                   "--run_dir=" + run_dir.string(),
+                                   "--model_channels=32",
+                                   "--num_res_blocks=1",
+                                   "--channel_mult=1,2",
+                                   "--attention_resolutions=4",
+                                   "--num_head_channels=32",
+                                   "--num_classes=10",
+                                   "--dropout=" + std::to_string(dropout),
+                                   "--global_batch=50",
+                                   "--micro_batch=13",
+                                   "--clip_norm=0.5",
+                                   "--warmup_steps=1",
+                                   "--horizontal_flip=false",
+                                   "--label_drop=0.1",
+                                   "--ema_decays=0.999,0.9",
+                                   "--log_every=1",
+                                   "--checkpoint_every=0",
+                                   "--threads=1",
+                                   "--step_timeout=60"};
+  if (device != nullptr) command.push_back("--device=" + std::string(device));
+  return command;
+}
+
+std::vector<std::string> with_flags(std::vector<std::string> command, const std::vector<std::string>& flags) {
+  for (const std::string& flag : flags) {
+    const std::string name = flag.substr(0, flag.find('=') + 1);
+    const auto same =
+        std::find_if(command.begin(), command.end(), [&](const auto& word) { return word.starts_with(name); });
+    if (same == command.end()) {
+      command.push_back(flag);
+    } else {
+      *same = flag;
+    }
+  }
+  return command;
+}
+
+std::vector<nlohmann::json> events(const std::filesystem::path& run_dir, const std::string& name) {
+  std::vector<nlohmann::json> found;
+  std::ifstream in(run_dir / "events.jsonl");
+  for (std::string line; std::getline(in, line);) {
+    nlohmann::json event = nlohmann::json::parse(line, nullptr, false);
+    if (!event.is_discarded() && event.at("event") == name) found.push_back(std::move(event));
+  }
+  return found;
 }
 
 std::map<long, double> losses(const std::filesystem::path& run_dir) {
   std::map<long, double> result;
-  std::ifstream in(run_dir / "events.jsonl");
-  for (std::string line; std::getline(in, line);) {
-    const auto event = nlohmann::json::parse(line, nullptr, false);
-    if (!event.is_discarded() && event.at("event") == "step") result[event.at("step")] = event.at("loss");
+  for (const nlohmann::json& event : events(run_dir, "step")) {
+    if (event.at("loss").is_number()) result[event.at("step")] = event.at("loss");
   }
   return result;
 }
@@ -133,6 +171,20 @@ std::map<std::string, std::string> tensors_of(const std::filesystem::path& run_d
     if (entry.path().extension() == ".safetensors") files[entry.path().filename().string()] = read_file(entry.path());
   }
   return files;
+}
+
+void expect_same_training(const std::filesystem::path& found, const std::filesystem::path& expected,
+                          const std::string& step) {
+  const auto files = tensors_of(expected, step), found_files = tensors_of(found, step);
+  ASSERT_EQ(files.size(), 5U);  // model, two averages, two moments
+  for (const auto& [name, bytes] : files) {
+    ASSERT_TRUE(found_files.count(name)) << name;
+    if (!on_gpus()) EXPECT_TRUE(found_files.at(name) == bytes) << name << " of " << found << " differs";
+  }
+  const auto losses_found = losses(found), losses_expected = losses(expected);
+  ASSERT_EQ(losses_found.size(), losses_expected.size());
+  for (const auto& [step_number, loss] : losses_expected)
+    EXPECT_NEAR(losses_found.at(step_number) / loss, 1, 0.01) << "step " << step_number;
 }
 
 std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string>& b) {

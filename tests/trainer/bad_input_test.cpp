@@ -2,13 +2,14 @@
 // waiting.
 
 #include <gtest/gtest.h>
+#include <hdf5.h>
 #include <signal.h>
 
 #include <chrono>
 #include <fstream>
 #include <thread>
 
-#include "base/durable_file.h"
+#include "data/npz.h"
 #include "support/training_run.h"
 
 namespace cfm::test {
@@ -111,13 +112,30 @@ TEST_F(BadInput, TruncatedShard) {
   expect_refused({}, {"train-00001-of-00002.h5"}, copy.string());
 }
 
-TEST_F(BadInput, ResumeWithAnotherSeedNamesBothValues) {
-  const auto command = mpirun(1) + small_run(data_, folder_->path() / "seeded");
-  ASSERT_EQ(run(command + std::vector<std::string>{"--steps=1"}, folder_->path() / "log").exit_code, 0);
-  const Finished finished = run(command + std::vector<std::string>{"--steps=2", "--seed=7"}, folder_->path() / "log");
-  EXPECT_EQ(finished.exit_code, 2) << finished.output;
-  EXPECT_NE(finished.output.find("--seed is 7"), std::string::npos) << finished.output;
-  EXPECT_NE(finished.output.find("made with 0"), std::string::npos) << finished.output;
+TEST_F(BadInput, AShardOfAnotherImageSize) {
+  const auto copy = damaged_copy();
+  // 8 images of 9x9 with labels, packed like the others, put beside them.
+  const int64_t count = 8, side = 9;
+  const auto bytes = [](int64_t n) { return std::vector<uint8_t>(static_cast<size_t>(n), 3); };
+  data::write_npz(folder_->path() / "larger.npz",
+                  {{"images", {"|u1", {count, 1, side, side}, bytes(count * side * side)}},
+                   {"labels", {"|u1", {count}, bytes(count)}}});
+  const Finished packed = run({program("cfm_pack"), "--source=" + (folder_->path() / "larger.npz").string(),
+                               "--out=" + folder_->path().string(), "--split=larger"},
+                              folder_->path() / "log");
+  ASSERT_EQ(packed.exit_code, 0) << packed.output;
+  std::filesystem::rename(folder_->path() / "larger/larger-00000-of-00001.h5", copy / "train-00002-of-00002.h5");
+  expect_refused({}, {"train-00002-of-00002.h5", "1x9x9", "1x8x8"}, copy.string());
+}
+
+TEST_F(BadInput, MissingLabels) {
+  const auto copy = damaged_copy();
+  const auto shard = copy / "train-00001-of-00002.h5";
+  const hid_t file = H5Fopen(shard.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  ASSERT_GE(file, 0);
+  ASSERT_GE(H5Ldelete(file, "labels", H5P_DEFAULT), 0);
+  H5Fclose(file);
+  expect_refused({}, {"train-00001-of-00002.h5", "labels"}, copy.string());
 }
 
 TEST_F(BadInput, AKilledRankEndsTheJobWithAMessageWithinTwentySeconds) {

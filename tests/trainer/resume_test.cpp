@@ -1,4 +1,5 @@
-// A run that is stopped by a signal and continued by the same command ends with the same bits as one that is not.
+// A run that is stopped by a signal and continued by the same command ends with the same bits as one that is not. (On
+// GPUs with the same losses: expect_same_training.)
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -11,44 +12,49 @@
 namespace cfm::test {
 namespace {
 
-class Resume : public testing::TestWithParam<int> {};
-
-TEST_P(Resume, AfterASignalGivesTheSameBitsAsARunInOneGo) {
+// A run to `steps` in one go, and the same with a signal at step `stop` and the same command again.
+void expect_equal_to_one_go(int ranks, long stop, long steps, const std::vector<std::string>& flags) {
   const TemporaryFolder folder;
   const std::string data = digit_shards(folder.path(), "train", 0, 300);
   const auto command = [&](const std::string& name) {
-    return mpirun(GetParam()) + small_run(data, folder.path() / name) +
-           std::vector<std::string>{"--steps=200", "--lr=1e-3"};
+    return mpirun(ranks) + with_flags(small_run(data, folder.path() / name), flags) +
+           std::vector<std::string>{"--steps=" + std::to_string(steps), "--lr=1e-3"};
   };
 
   const Finished whole = run(command("whole"), folder.path() / "whole.log");
   ASSERT_EQ(whole.exit_code, 0) << whole.output;
 
   Running first(command("parts"), folder.path() / "first.log");
-  while (!first.ended() && losses(folder.path() / "parts").count(120) == 0)
+  while (!first.ended() && losses(folder.path() / "parts").count(stop) == 0)
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   kill(first.pid(), SIGUSR1);
   const Finished stopped = first.wait();
   ASSERT_EQ(stopped.exit_code, 75) << stopped.output;
   const long stopped_at = losses(folder.path() / "parts").rbegin()->first;
-  ASSERT_GE(stopped_at, 120);
-  ASSERT_LT(stopped_at, 200) << "the signal came too late to interrupt anything";
+  ASSERT_GE(stopped_at, stop);
+  ASSERT_LT(stopped_at, steps) << "the signal came too late to interrupt anything";
 
   const Finished second = run(command("parts"), folder.path() / "second.log");
   ASSERT_EQ(second.exit_code, 0) << second.output;
   EXPECT_NE(second.output.find("resumed at step " + std::to_string(stopped_at)), std::string::npos) << second.output;
 
-  const auto expected = tensors_of(folder.path() / "whole", "step_000000200");
-  const auto found = tensors_of(folder.path() / "parts", "step_000000200");
-  ASSERT_EQ(expected.size(), 5U);  // model, two averages, two moments
-  for (const auto& [name, bytes] : expected) {
-    ASSERT_TRUE(found.count(name)) << name;
-    EXPECT_TRUE(found.at(name) == bytes) << name << " differs between a run in one go and a resumed one at "
-                                         << GetParam() << " ranks";
-  }
+  std::string last = std::to_string(steps);
+  last.insert(0, 9 - last.size(), '0');
+  expect_same_training(folder.path() / "parts", folder.path() / "whole", "step_" + last);
 }
 
-INSTANTIATE_TEST_SUITE_P(Ranks, Resume, testing::Values(1, 2, 3, 4), testing::PrintToStringParamName());
+class Resume : public testing::TestWithParam<int> {};
+
+TEST_P(Resume, AfterASignalGivesTheSameBitsAsARunInOneGo) { expect_equal_to_one_go(GetParam(), 120, 200, {}); }
+
+INSTANTIATE_TEST_SUITE_P(Ranks, Resume, testing::ValuesIn(rank_counts({1, 2, 3, 4})),
+                         testing::PrintToStringParamName());
+
+// An embedding of 28 MB fills the second bucket; what is registered before it comes in a third. Three ranks, where
+// there are so many: two numbers have the same sum in any order.
+TEST(ResumeWithThreeBuckets, AfterASignalGivesTheSameBitsAsARunInOneGo) {
+  expect_equal_to_one_go(rank_counts({1, 2, 3}).back(), 12, 30, {"--num_classes=54000"});
+}
 
 }  // namespace
 }  // namespace cfm::test

@@ -1,0 +1,126 @@
+#include "packer/image_names.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "base/error.h"
+
+namespace cfm::packer {
+namespace {
+
+using std::filesystem::path;
+
+std::string lower(std::string text) {
+  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+// Whether `word` stands in `text` on its own: val in img_val.tar and val_data, not in interval.tar.
+bool has_word(const std::string& text, const std::string& word) {
+  const auto is_letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; };
+  for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1))
+    if ((at == 0 || !is_letter(text[at - 1])) &&
+        (at + word.size() == text.size() || !is_letter(text[at + word.size()])))
+      return true;
+  return false;
+}
+
+// The first of each, for people.
+std::string firsts(const std::vector<std::vector<path>>& lists) {
+  std::string text;
+  for (const std::vector<path>& files : lists) {
+    if (files.empty()) continue;
+    if (!text.empty()) text += ", ";
+    text += files.front().filename().string();
+  }
+  return text;
+}
+
+}  // namespace
+
+bool is_image_name(const path& file) {
+  const std::string extension = lower(file.extension().string());
+  return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
+}
+
+bool path_before(std::string_view a, std::string_view b) {
+  while (true) {
+    const size_t slash_a = a.find('/'), slash_b = b.find('/');
+    const bool file_a = slash_a == std::string_view::npos, file_b = slash_b == std::string_view::npos;
+    const std::string_view name_a = a.substr(0, slash_a), name_b = b.substr(0, slash_b);
+    if (file_a != file_b) return file_a;
+    if (name_a != name_b || file_a) return name_a < name_b;
+    a.remove_prefix(slash_a + 1);
+    b.remove_prefix(slash_b + 1);
+  }
+}
+
+void check_no_splits(const std::vector<std::string>& classes, const std::string& where, const std::string& hint) {
+  for (const std::string& name : classes)
+    if (name == "train" || name == "val" || name == "test")
+      throw Error(where + " holds the folder " + name + ", a split rather than a class. " + hint);
+}
+
+std::string left_out_note(int64_t count, const std::string& first) {
+  return std::to_string(count) + (count == 1 ? " file is" : " files are") + " not named .png, .jpg or .jpeg and " +
+         (count == 1 ? "was" : "were") + " left out: " + first + (count > 1 ? ", ..." : "");
+}
+
+SplitKind split_of(const path& file) {
+  const std::string name = lower(file.filename().string());
+  if (has_word(name, "train")) return SplitKind::kTrain;
+  for (const char* word : {"val", "valid", "validation"})
+    if (has_word(name, word)) return SplitKind::kVal;
+  if (has_word(name, "test")) return SplitKind::kTest;
+  return name.starts_with("data_batch") ? SplitKind::kTrain : SplitKind::kNone;
+}
+
+std::vector<path> of_split(std::vector<path> files, const std::string& split, const std::string& where) {
+  const auto of = [&files](SplitKind kind) {
+    std::vector<path> chosen;
+    std::ranges::copy_if(files, std::back_inserter(chosen),
+                         [kind](const path& file) { return split_of(file) == kind; });
+    return chosen;
+  };
+  const std::vector<path> none = of(SplitKind::kNone), train = of(SplitKind::kTrain), val = of(SplitKind::kVal),
+                          test = of(SplitKind::kTest);
+  const int kinds = !none.empty() + !train.empty() + !val.empty() + !test.empty();
+  if (kinds <= 1) return files;
+  check(none.empty(), where + " holds files of splits (" + firsts({train, val, test}) + ") beside others (" +
+                          firsts({none}) + "). Name one file as --source, or move some away.");
+  const std::vector<path>& chosen = split == "train"  ? train
+                                    : split == "val"  ? (val.empty() ? test : val)
+                                    : split == "test" ? (test.empty() ? val : test)
+                                                      : none;
+  check(!chosen.empty(), where + " holds files of several splits (" + firsts({train, val, test}) +
+                             "), none for --split=" + split +
+                             ". Expected --split=train, val or test, or one file as --source.");
+  return chosen;
+}
+
+bool natural_before(const path& a, const path& b) {
+  const std::string left = a.string(), right = b.string();
+  size_t i = 0, j = 0;
+  while (i < left.size() && j < right.size()) {
+    if (is_digit(left[i]) && is_digit(right[j])) {
+      const auto digits = [](const std::string& text, size_t& at) {
+        while (at + 1 < text.size() && text[at] == '0' && is_digit(text[at + 1])) ++at;
+        const size_t first = at;
+        while (at < text.size() && is_digit(text[at])) ++at;
+        return text.substr(first, at - first);
+      };
+      const std::string m = digits(left, i), n = digits(right, j);
+      if (m.size() != n.size()) return m.size() < n.size();
+      if (m != n) return m < n;
+    } else if (left[i] != right[j]) {
+      return left[i] < right[j];
+    } else {
+      ++i, ++j;
+    }
+  }
+  return i == left.size() && j != right.size() ? true : i == left.size() && j == right.size() && left < right;
+}
+
+}  // namespace cfm::packer

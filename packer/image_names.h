@@ -1,0 +1,39 @@
+#pragma once
+// What names of files say, in folders and archives alike.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cfm::packer {
+
+// .png, .jpg or .jpeg, whatever the case.
+bool is_image_name(const std::filesystem::path& file);
+
+// Order of relative paths: files of a folder before those of its folders, each by name.
+bool path_before(std::string_view a, std::string_view b);
+
+// Error if the class folders of `where` are called train, val or test: they are splits, to be packed one by one.
+void check_no_splits(const std::vector<std::string>& classes, const std::string& where, const std::string& hint);
+
+// "3 files are not named .png, ... and were left out: notes.txt, ..."
+std::string left_out_note(int64_t count, const std::string& first);
+
+enum class SplitKind { kNone, kTrain, kVal, kTest };
+
+// Which split a file of an official set belongs to: train_data_batch_1, Imagenet64_train_part1.npz and data_batch_1.bin
+// to kTrain, val_data and ILSVRC2012_img_val.tar to kVal, test_batch to kTest.
+SplitKind split_of(const std::filesystem::path& file);
+
+// The files that the split called `split` takes. If they belong to several splits, train takes those of kTrain, val and
+// test those named so, or else the others that are not for training; any other name of a split is an Error naming the
+// choices. Files of kNone beside others are refused.
+std::vector<std::filesystem::path> of_split(std::vector<std::filesystem::path> files, const std::string& split,
+                                            const std::string& where);
+
+// Numbers in names count as numbers: batch_2 comes before batch_10.
+bool natural_before(const std::filesystem::path& a, const std::filesystem::path& b);
+
+}  // namespace cfm::packer

@@ -1,0 +1,142 @@
+#include "packer/tar_source.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/error.h"
+#include "packer/image_names.h"
+#include "packer/tar_file.h"
+
+namespace cfm::packer {
+namespace {
+
+using data::ByteSource;
+using std::filesystem::path;
+
+struct TarImage {
+  std::string path;  // CLASS/..., or without classes as the archive has it
+  uint32_t archive = 0;
+  uint64_t offset = 0, size = 0;
+};
+
+// What is found while headers are read.
+struct Index {
+  std::vector<ByteSource> archives;
+  std::vector<TarImage> images;
+  int64_t others = 0;
+  std::string first_other;
+
+  // Images of `archive` under `prefix`; `offset` is where it lies in the file that it is part of.
+  std::vector<TarMember> add(const ByteSource& archive, uint32_t number, const std::string& prefix, uint64_t offset) {
+    std::vector<TarMember> inner;
+    for_each_tar_member(archive, [&](TarMember member) {
+      if (member.folder) return;
+      if (member.regular && is_image_name(member.path))
+        images.push_back({prefix + member.path, number, offset + member.offset, member.size});
+      else if (member.regular && member.path.ends_with(".tar"))
+        inner.push_back(std::move(member));
+      else if (others++ == 0)
+        first_other = archive.name + ":" + member.path;
+    });
+    return inner;
+  }
+
+  void add_class(const ByteSource& archive, uint32_t number, const std::string& name, uint64_t offset) {
+    const size_t before = images.size();
+    const std::vector<TarMember> inner = add(archive, number, name + "/", offset);
+    check(inner.empty(), archive.name + " holds images for one class, and the archive " +
+                             (inner.empty() ? "" : inner.front().path) + " too; expected images alone.");
+    check(images.size() > before, archive.name + " holds no .png, .jpg or .jpeg files. Remove it, or fill it: labels " +
+                                      "follow the archives' order.");
+  }
+};
+
+std::string first_folder(const std::string& file) { return file.substr(0, std::min(file.find('/'), file.size())); }
+
+// Takes off a folder that holds everything, as long as there is one with folders below it; if that leaves files
+// only, that folder too: it is no class.
+void strip_common_folder(std::vector<TarImage>& images) {
+  while (!images.empty()) {
+    const std::string common = first_folder(images.front().path) + "/";
+    if (!std::ranges::all_of(images, [&](const TarImage& image) { return image.path.starts_with(common); })) return;
+    for (TarImage& image : images) image.path.erase(0, common.size());
+  }
+}
+
+// A thousand classes are a thousand open files: as many as a shell allows by default, if there were no others.
+void allow_open_files(rlim_t count) {
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= count) return;
+  limit.rlim_cur = std::min(limit.rlim_max, count);
+  ::setrlimit(RLIMIT_NOFILE, &limit);  // if it fails, opening them says so
+}
+
+ImageSource source_of(Index index, const std::string& where) {
+  std::vector<TarImage>& images = index.images;
+  check(!images.empty(), where + " holds no .png, .jpg or .jpeg files, nor archives of them.");
+  std::ranges::stable_sort(images, path_before, &TarImage::path);
+  // Of equal paths the last stays.
+  const auto kept = std::unique(images.rbegin(), images.rend(),
+                                [](const TarImage& a, const TarImage& b) { return a.path == b.path; });
+  const auto doubled = std::distance(kept, images.rend());
+  images.erase(images.begin(), images.begin() + doubled);
+
+  ImageSource source;
+  const bool flat = images.front().path.find('/') == std::string::npos;
+  for (const TarImage& image : images) {
+    const size_t slash = image.path.find('/');
+    check(flat == (slash == std::string::npos), where + " holds both images (" + images.front().path +
+                                                    ") and folders of them (" + first_folder(image.path) +
+                                                    "); expected class folders, or images alone.");
+    if (!flat && (source.class_names.empty() || first_folder(image.path) != source.class_names.back()))
+      source.class_names.push_back(first_folder(image.path));
+    source.labels.push_back(flat ? 0 : static_cast<int64_t>(source.class_names.size()) - 1);
+  }
+  check_no_splits(source.class_names, where, "Pack each split from an archive of its own.");
+  if (index.others > 0) source.notes.push_back(left_out_note(index.others, index.first_other));
+  if (doubled > 0)
+    source.notes.push_back(std::to_string(doubled) + " members of " + where +
+                           " have a path that a later one has too; the last was taken");
+  source.description = where + (flat ? ", flat" : ", " + std::to_string(source.class_names.size()) + " classes");
+  const auto shared = std::make_shared<const Index>(std::move(index));
+  source.image_name = [shared](int64_t i) {
+    const TarImage& image = shared->images[static_cast<size_t>(i)];
+    return shared->archives[image.archive].name + ":" + image.path;
+  };
+  source.read = [shared, name = source.image_name](int64_t i) {
+    const TarImage& image = shared->images[static_cast<size_t>(i)];
+    return data::read_image(data::part_of(shared->archives[image.archive], image.offset, image.size, name(i)));
+  };
+  return source;
+}
+
+}  // namespace
+
+ImageSource open_tar(const path& tar) {
+  Index index;
+  index.archives.push_back(data::file_bytes(tar));
+  const ByteSource archive = index.archives.front();
+  const std::vector<TarMember> inner = index.add(archive, 0, "", 0);
+  check(inner.empty() || index.images.empty(),
+        archive.name + " holds both images (" + (index.images.empty() ? "" : index.images.front().path) +
+            ") and archives (" + (inner.empty() ? "" : inner.front().path) + "); expected one or the other.");
+  for (const TarMember& member : inner)
+    index.add_class(data::part_of(archive, member.offset, member.size, archive.name + ":" + member.path), 0,
+                    path(member.path).stem().string(), member.offset);
+  if (inner.empty()) strip_common_folder(index.images);
+  return source_of(std::move(index), (inner.empty() ? "tar " : "tar of tars ") + tar.string());
+}
+
+ImageSource open_class_tars(const std::vector<path>& tars, const path& folder) {
+  allow_open_files(tars.size() + 256);
+  Index index;
+  for (const path& tar : tars) {
+    index.archives.push_back(data::file_bytes(tar));
+    index.add_class(index.archives.back(), static_cast<uint32_t>(index.archives.size() - 1), tar.stem().string(), 0);
+  }
+  return source_of(std::move(index), "folder of tars " + folder.string());
+}
+
+}  // namespace cfm::packer

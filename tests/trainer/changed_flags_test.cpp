@@ -1,0 +1,99 @@
+// What the command of a resume may change, and what it may not.
+
+#include <gtest/gtest.h>
+
+#include "support/training_run.h"
+
+namespace cfm::test {
+namespace {
+
+class ChangedFlags : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryFolder;
+    data_ = digit_shards(folder_->path(), "train", 0, 100);
+    other_data_ = digit_shards(folder_->path(), "other", 100, 100);
+    const Finished finished = train("run", {"--steps=1"});
+    if (finished.exit_code != 0) throw std::runtime_error(finished.output);
+  }
+  static void TearDownTestSuite() { delete folder_; }
+
+  static Finished train(const std::string& name, const std::vector<std::string>& flags, int ranks = 0) {
+    return run(mpirun(ranks) + with_flags(small_run(data_, folder_->path() / name), flags), folder_->path() / "log");
+  }
+  // The run that the fixture began, as a copy, gone on with by a command that differs in `flags`.
+  static Finished resumed(const std::vector<std::string>& flags, int ranks = 0) {
+    std::filesystem::remove_all(folder_->path() / "copy");
+    std::filesystem::copy(folder_->path() / "run", folder_->path() / "copy", std::filesystem::copy_options::recursive);
+    return train("copy", flags + std::vector<std::string>{"--steps=2"}, ranks);
+  }
+  static void expect_in(const Finished& finished, const std::string& text) {
+    EXPECT_NE(finished.output.find(text), std::string::npos) << "'" << text << "' is not in:\n" << finished.output;
+  }
+
+  static inline TemporaryFolder* folder_;
+  static inline std::string data_, other_data_;
+};
+
+TEST_F(ChangedFlags, OfWhatTheRunIsAreRefusedNamingBothValues) {
+  struct Case {
+    std::vector<std::string> flags;
+    std::string name, now, then;
+  };
+  const std::vector<Case> cases{
+      {{"--seed=7"}, "--seed", "7", "0"},
+      {{"--sigma_min=0.01"}, "--sigma_min", "0.01", "1e-05"},
+      {{"--ema_decays=0.999"}, "--ema_decays", "0.999", "0.999,0.9"},
+      {{"--ema_warmup=false"}, "--ema_warmup", "false", "true"},
+      {{"--horizontal_flip=true"}, "--horizontal_flip", "true", "false"},
+      {{"--label_drop=0.2"}, "--label_drop", "0.2", "0.1"},
+      {{"--optimizer=adamw"}, "--optimizer", "adamw", "adam"},
+      {{"--model_channels=64"}, "model_channels", "64", "32"},
+      {{"--channel_mult=2,2"}, "channel_mult", "2,2", "1,2"},
+      {{"--use_new_attention_order=false"}, "use_new_attention_order", "false", "true"},
+      {{"--time_scale=1"}, "time_scale", "1", "1000"},
+      {{"--num_classes=12"}, "num_classes", "12", "10"},
+      {{"--train_data=" + other_data_}, "fingerprint of --train_data", "", ""},
+  };
+  for (const Case& changed : cases) {
+    SCOPED_TRACE(changed.flags[0]);
+    const Finished finished = resumed(changed.flags);
+    EXPECT_EQ(finished.exit_code, 2) << finished.output;
+    expect_in(finished, changed.name + " is " + changed.now);
+    expect_in(finished, "was made with " + changed.then);
+  }
+}
+
+TEST_F(ChangedFlags, SeveralAreRefusedTogether) {
+  const Finished finished = resumed({"--seed=7", "--label_drop=0.2", "--model_channels=64"}, 2);
+  EXPECT_EQ(finished.exit_code, 2) << finished.output;
+  for (const std::string name : {"--seed is 7", "--label_drop is 0.2", "model_channels is 64"})
+    expect_in(finished, name);
+}
+
+TEST_F(ChangedFlags, OfHowTheRunGoesOnMayChange) {
+  for (const std::vector<std::string>& flags : {std::vector<std::string>{"--lr=1e-5"},
+                                                {"--lr_decay=cosine", "--lr_floor=0"},
+                                                {"--clip_norm=1"},
+                                                {"--keep_last=5"}}) {
+    const Finished finished = resumed(flags);
+    EXPECT_EQ(finished.exit_code, 0) << flags[0] << "\n" << finished.output;
+    expect_in(finished, "resumed at step 1");
+    EXPECT_EQ(losses(folder_->path() / "copy").size(), 2U);
+  }
+  ASSERT_EQ(resumed({"--lr=1e-5"}).exit_code, 0);
+  EXPECT_EQ(events(folder_->path() / "copy", "step").back().at("lr"), 1e-5);
+}
+
+TEST_F(ChangedFlags, ThatDecideTheLastBitsAreSaid) {
+  const Finished finished = resumed({"--micro_batch=20", "--precision=bf16", "--channels_last=true"}, 2);
+  EXPECT_EQ(finished.exit_code, 0) << finished.output;
+  for (const std::string line : {"resume: ranks was 1, is 2", "resume: micro_batch was 13, is 20",
+                                 "resume: precision was fp32, is bf16", "resume: channels_last was false, is true"}) {
+    expect_in(finished, line);
+  }
+  EXPECT_EQ(finished.output.find("resume: threads"), std::string::npos) << finished.output;
+}
+
+}  // namespace
+}  // namespace cfm::test
