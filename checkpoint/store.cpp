@@ -9,13 +9,14 @@
 
 #include "base/durable_file.h"
 #include "base/log.h"
+#include "checkpoint/unfinished.h"
 
 namespace cfm::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kStepPrefix = "step_", kUnfinished = ".tmp", kDamaged = ".damaged";
+constexpr std::string_view kStepPrefix = "step_", kDamaged = ".damaged";
 constexpr const char* kManifest = "manifest.json";
 
 // The number of step_000012000; -1 for any other name.
@@ -118,7 +119,7 @@ void Store::save(const std::vector<Part>& parts, Manifest manifest) {
 
 void Store::write_and_commit(const std::vector<Part>& parts, Manifest manifest) const {
   const fs::path committed = checkpoint_dir(manifest.progress.step);
-  const fs::path unfinished = committed.string() + std::string(kUnfinished);
+  const fs::path unfinished = unfinished_folder(committed, this_writer(session_.host()));
   check(!fs::exists(committed),
         "cannot save: " + committed.string() +
             " exists, and this run neither wrote nor loaded it: move it away, or use another --run_dir");
@@ -151,7 +152,7 @@ void Store::retain() const try {
   steps.resize(steps.size() - std::min(steps.size(), static_cast<size_t>(config_.keep_last)));
   for (const int64_t step : steps) {
     if (config_.keep_every > 0 && step % config_.keep_every == 0) continue;
-    const fs::path from = checkpoint_dir(step), leaving = from.string() + ".deleted" + std::string(kUnfinished);
+    const fs::path from = checkpoint_dir(step), leaving = from.string() + kDeleted;
     std::error_code error;
     fs::rename(from, leaving, error);
     if (!error) fs::remove_all(leaving, error);
@@ -165,6 +166,11 @@ void Store::clean_up() const {
   const fs::path folder = checkpoints_folder(config_.run_dir);
   for (const std::string& name : names_in(folder)) {
     if (!name.starts_with(kStepPrefix) || !name.ends_with(kUnfinished)) continue;
+    if (!is_abandoned(folder / name, this_writer(session_.host()), session_.host())) {
+      warn((folder / name).string() +
+           " is a save of another job that may be under way: left alone until nothing in it has changed for an hour");
+      continue;
+    }
     std::error_code error;
     fs::remove_all(folder / name, error);
     warn(error ? "cannot remove " + (folder / name).string() + ": " + error.message()

@@ -46,16 +46,16 @@ class Store {
  public:
   Store(const StoreConfig& config, const parallel::MpiSession& session);
 
-  // Rank 0 writes step_….tmp/, fsyncs, renames; then retention. All ranks return, or all throw SharedError(kRetry): a
-  // failed save leaves earlier checkpoints as they are and removes its own .tmp. `manifest.files` is filled here. The
-  // step that was loaded or saved last is not written again. Collective.
+  // Rank 0 writes step_….<job>.<attempt>.tmp/ (checkpoint/unfinished.h), fsyncs, renames; then retention. All ranks
+  // return, or all throw SharedError(kRetry): a failed save leaves earlier checkpoints as they are and removes its own
+  // .tmp. `manifest.files` is filled here. The step that was loaded or saved last is not written again. Collective.
   void save(const std::vector<Part>& parts, Manifest manifest);
 
   // The newest checkpoint whose hashes hold, loaded into `parts` (by name) on every rank; nothing if there has been
   // none. A damaged one is renamed to step_….damaged by rank 0 and said aloud; SharedError if only damaged ones are
   // left (nobody's run starts again from nothing unasked). `accept` sees the manifest before anything is verified or
-  // loaded and may throw to refuse it (that is not damage). Leftovers of saves that did not finish are removed first.
-  // Collective.
+  // loaded and may throw to refuse it (that is not damage). Leftovers of saves that nobody will finish are removed
+  // first. Collective.
   std::optional<Manifest> load_newest(const std::vector<Part>& parts,
                                       const std::function<void(const Manifest&)>& accept);
 

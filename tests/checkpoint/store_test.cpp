@@ -8,6 +8,7 @@
 
 #include <csignal>
 
+#include "checkpoint/unfinished.h"
 #include "support/error_text.h"
 #include "support/file_bytes.h"
 #include "support/mpi_tests.h"
@@ -155,11 +156,22 @@ TEST_F(CheckpointStore, IgnoresAndRemovesASaveThatWasKilledBeforeTheRename) {
   Store store(config_, session());
   save(store, 100);
   on_rank_0([&] {
-    fs::copy(dir(100), dir(200).string() + ".tmp", fs::copy_options::recursive);
+    fs::copy(dir(100), unfinished_folder(dir(200), this_writer(session().host())), fs::copy_options::recursive);
     fs::copy(dir(100), dir(50).string() + ".deleted.tmp", fs::copy_options::recursive);
   });
   EXPECT_EQ(loaded(), 100);
   EXPECT_EQ(names(), Names{"step_000000100"});
+}
+
+TEST_F(CheckpointStore, LeavesASaveAloneThatAnotherJobMayHaveUnderWay) {
+  Store store(config_, session());
+  save(store, 100);
+  const fs::path others = unfinished_folder(dir(200), {.job = "4711", .attempt = "0"});
+  on_rank_0([&] { fs::copy(dir(100), others, fs::copy_options::recursive); });
+  EXPECT_EQ(loaded(), 100);
+  EXPECT_EQ(names(), (Names{"step_000000100", "step_000000200.4711.0.tmp"}));
+  save(store, 200);
+  EXPECT_EQ(loaded(), 200);
 }
 
 class DamagedCheckpoint : public CheckpointStore,
@@ -249,7 +261,7 @@ TEST_F(CheckpointStore, AFailedSaveLeavesEarlierCheckpointsAndNothingElse) {
   {
     const FileSizeLimit limit(1 << 20);
     const std::string text = error_text([&] { store.save(parts_of(200, 1 << 20), manifest); }, ExitCode::kRetry);
-    EXPECT_TRUE(has(text, {"step_000000200.tmp/model.safetensors", "File too large"}));
+    EXPECT_TRUE(has(text, {"step_000000200.", ".0.tmp/model.safetensors", "File too large"}));
   }
   EXPECT_EQ(names(), Names{"step_000000100"});
   EXPECT_EQ(loaded(), 100);

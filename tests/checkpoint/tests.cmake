@@ -1,6 +1,7 @@
 cfm_test(checkpoint/safetensors_test DEPS checkpoint no_nccl)
 cfm_test(checkpoint/manifest_test DEPS checkpoint no_nccl)
 cfm_test(checkpoint/store_test DEPS checkpoint no_nccl RANKS 1 2)
+cfm_test(checkpoint/unfinished_test DEPS checkpoint no_nccl)
 cfm_test(checkpoint/weights_test DEPS checkpoint no_nccl)
 if(CFM_PYTHON)
   cfm_test(checkpoint/safetensors_python_test DEPS checkpoint no_nccl)
