@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/command_line.h"
+#include "base/number_text.h"
 
 namespace cfm {
 namespace {
@@ -35,8 +36,7 @@ std::string written(const std::string& value, const std::string& type) {
   double number = 0;
   const char* const end = value.data() + value.size();
   if (type != "double" || std::from_chars(value.data(), end, number).ptr != end) return value;
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, number).ptr};
+  return number_text(number);
 }
 
 std::string padded(const std::string& text, size_t width) {

@@ -6,10 +6,10 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/number_text.h"
 #include "base/shape.h"
 #include "checkpoint/input_file.h"
 #include "checkpoint/store.h"
-#include "models/ema.h"
 
 namespace cfm::checkpoint {
 namespace {
@@ -148,15 +148,15 @@ Metadata to_metadata(const WeightsInfo& info) {
                     {"qkv_order", qkv_order(info.model)},
                     {"image_shape", image_shape(info.model)},
                     {"time_direction", kTimeDirection},
-                    {"time_scale", models::decay_text(info.model.time_scale)},
-                    {"t_end", models::decay_text(info.t_end)},
+                    {"time_scale", number_text(info.model.time_scale)},
+                    {"t_end", number_text(info.t_end)},
                     {"pixel_map", kPixelMap},
                     {"classes", std::to_string(info.model.num_classes)},
                     {"null_label", std::to_string(info.model.null_label())},
                     {"path", info.path},
                     {"objective", info.objective},
-                    {"sigma_min", models::decay_text(info.sigma_min)},
-                    {"ema_decay", models::decay_text(info.ema_decay)},
+                    {"sigma_min", number_text(info.sigma_min)},
+                    {"ema_decay", number_text(info.ema_decay)},
                     {"step", std::to_string(info.step)},
                     {"dataset_fingerprint", info.dataset_fingerprint}};
   for (const auto& [name, value] : models::to_metadata(info.model)) metadata[kModelPrefix + name] = value;
@@ -182,7 +182,7 @@ WeightsInfo weights_info(const Metadata& metadata, const std::string& where) {
 }
 
 std::string weights_name(const WeightsInfo& info) {
-  return info.ema_decay == 0 ? kRaw : kEmaPrefix + models::decay_text(info.ema_decay);
+  return info.ema_decay == 0 ? kRaw : kEmaPrefix + number_text(info.ema_decay);
 }
 
 Weights load_weights_file(const fs::path& file) {

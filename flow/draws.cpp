@@ -7,6 +7,7 @@
 #include <array>
 #include <span>
 
+#include "base/number_text.h"
 #include "base/shape.h"
 #include "flow/path.h"
 #include "flow/pixels.h"
@@ -34,10 +35,10 @@ at::Tensor keyed(Fill fill, uint64_t seed, Purpose purpose, uint64_t first_id, i
 Problems DrawConfig::validate() const {
   Problems problems;
   if (!(label_drop >= 0 && label_drop <= 1)) {
-    problems.push_back("--label_drop=" + std::to_string(label_drop) + ": expected a probability, 0 to 1.");
+    problems.push_back("--label_drop=" + number_text(label_drop) + ": expected a probability, 0 to 1.");
   }
   if (label_drop > 0 && null_class < 0) {
-    problems.push_back("--label_drop=" + std::to_string(label_drop) +
+    problems.push_back("--label_drop=" + number_text(label_drop) +
                        ": the model has no null class to drop labels to. Give it one, or set --label_drop=0.");
   }
   return problems;

@@ -8,6 +8,7 @@
 #include <cassert>
 #include <cmath>
 
+#include "base/number_text.h"
 #include "base/shape.h"
 
 namespace cfm::flow {
@@ -26,7 +27,7 @@ at::Tensor advanced(const at::Tensor& x, double h, const std::array<double, kMax
 
 }  // namespace
 
-Problems OdeConfig::validate() const {
+Problems OdeConfig::validate(const std::string& steps_flag) const {
   Problems problems;
   const std::vector<std::string> names = solver_names();
   if (std::find(names.begin(), names.end(), solver) == names.end()) {
@@ -34,12 +35,12 @@ Problems OdeConfig::validate() const {
     for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
     problems.push_back("--solver=" + solver + ": there is no such solver. Choose one of " + all + ".");
   }
-  if (steps < 1) problems.push_back("--steps=" + std::to_string(steps) + ": expected at least 1.");
+  if (steps < 1) problems.push_back(steps_flag + "=" + std::to_string(steps) + ": expected at least 1.");
   if (grid != "uniform" && grid != "warped") {
     problems.push_back("--grid=" + grid + ": there is no such grid. Choose one of uniform, warped.");
   }
   if (!(t_end > 0 && t_end <= 1))
-    problems.push_back("t_end is " + std::to_string(t_end) + ", expected 0 < t_end <= 1.");
+    problems.push_back("t_end is " + number_text(t_end) + ", expected 0 < t_end <= 1.");
   return problems;
 }
 

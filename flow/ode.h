@@ -16,7 +16,8 @@ struct OdeConfig {
   // uniform: t = i/n; warped: t = 1 - (1 - i/n)^2; both times t_end. Starts at exactly 0, ends at exactly t_end.
   std::string grid = "uniform";
   double t_end = 1;
-  Problems validate() const;
+  // steps_flag: what the program calls `steps`.
+  Problems validate(const std::string& steps_flag = "--steps") const;
 };
 
 // The times of the fixed grid: steps + 1 values, ascending.

@@ -6,13 +6,14 @@
 #include <ATen/ops/sub.h>
 #include <c10/core/ScalarType.h>
 
+#include "base/number_text.h"
 #include "base/shape.h"
 
 namespace cfm::flow {
 
 Problems OtPath::validate() const {
   if (sigma_min >= 0 && sigma_min < 1) return {};
-  return {"--sigma_min=" + std::to_string(sigma_min) + ": expected 0 <= sigma_min < 1."};
+  return {"--sigma_min=" + number_text(sigma_min) + ": expected 0 <= sigma_min < 1."};
 }
 
 PathSample OtPath::sample(const at::Tensor& x0, const at::Tensor& x1, const at::Tensor& t) const {

@@ -10,8 +10,8 @@
 
 namespace cfm::flow {
 
-Problems SampleConfig::validate() const {
-  Problems problems = ode.validate();
+Problems SampleConfig::validate(const std::string& steps_flag) const {
+  Problems problems = ode.validate(steps_flag);
   if (net_batch < 1) problems.push_back("--net_batch=" + std::to_string(net_batch) + ": expected at least 1.");
   return problems;
 }

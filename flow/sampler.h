@@ -15,7 +15,7 @@ struct SampleConfig {
   OdeConfig ode;
   int64_t net_batch = 64;
   uint64_t seed = 0;
-  Problems validate() const;
+  Problems validate(const std::string& steps_flag = "--steps") const;
 };
 
 // v for the samples first .. first + net_batch - 1: binds labels (samples past the end are padding, with any label).

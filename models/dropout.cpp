@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/number_text.h"
 #include "base/philox.h"
 #include "models/kernels.h"
 
@@ -113,7 +114,7 @@ class KeyedDropout : public torch::autograd::Function<KeyedDropout> {
 
 KeptElements::KeptElements(double p, const DropoutKey& key, uint32_t layer, int64_t sample_size)
     : key_(key), threshold_(static_cast<uint16_t>(std::lround(p * 0x1p16))), first_block_(layer * kBlocksPerLayer) {
-  check(p >= 0 && p <= 1 - 0x1p-16, "dropout: p = " + std::to_string(p) + "; it must lie in [0, 1)");
+  check(p >= 0 && p <= 1 - 0x1p-16, "dropout: p = " + number_text(p) + "; it must lie in [0, 1)");
   check(sample_size <= 8 * kBlocksPerLayer && layer < 4096,
         "dropout: layer " + std::to_string(layer) + " has " + std::to_string(sample_size) +
             " elements a sample; the mask's counter holds 4096 layers of 8388608. Make the image or the network "

@@ -4,9 +4,9 @@
 #include <ATen/ops/_foreach_lerp.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <utility>
+
+#include "base/number_text.h"
 
 namespace cfm::models {
 
@@ -14,12 +14,12 @@ Problems EmaConfig::validate() const {
   Problems problems;
   for (size_t i = 0; i < decays.size(); ++i) {
     if (!(decays[i] >= 0 && decays[i] < 1)) {
-      problems.push_back("ema_decay: " + decay_text(decays[i]) +
+      problems.push_back("--ema_decays: " + number_text(decays[i]) +
                          " is not in [0, 1); usual values are 0.999 to 0.99999");
     }
     if (std::find(decays.begin(), decays.begin() + static_cast<std::ptrdiff_t>(i), decays[i]) !=
         decays.begin() + static_cast<std::ptrdiff_t>(i)) {
-      problems.push_back("ema_decay: " + decay_text(decays[i]) + " is given twice; each decay has one file");
+      problems.push_back("--ema_decays: " + number_text(decays[i]) + " is given twice; each decay has one file");
     }
   }
   return problems;
@@ -54,12 +54,6 @@ std::vector<std::pair<std::string, at::Tensor>> Ema::average(size_t index) const
 double ema_decay_at(double decay, bool warmup, int64_t updates) {
   const auto n = static_cast<double>(updates);
   return warmup ? std::min(decay, (1 + n) / (10 + n)) : decay;
-}
-
-std::string decay_text(double decay) {
-  std::array<char, 32> text{};
-  const auto end = std::to_chars(text.data(), text.data() + text.size(), decay).ptr;
-  return {text.data(), end};
 }
 
 }  // namespace cfm::models

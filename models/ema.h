@@ -36,7 +36,4 @@ class Ema {
 
 double ema_decay_at(double decay, bool warmup, int64_t updates);
 
-// "0.9999" for 0.9999: the shortest text that reads back as the same number; file names and flags use it.
-std::string decay_text(double decay);
-
 }  // namespace cfm::models

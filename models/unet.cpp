@@ -255,4 +255,22 @@ std::vector<std::pair<std::string, std::vector<int64_t>>> parameter_shapes(const
   return shapes;
 }
 
+std::shared_ptr<UNet> network_on(const UNetConfig& config,
+                                 const std::vector<std::pair<std::string, at::Tensor>>& tensors) {
+  const std::shared_ptr<UNet> net(new UNet(config, at::Device(at::kCPU)));  // its own memory is never touched
+  const auto parameters = named_parameters(*net);
+  check(parameters.size() == tensors.size(),
+        "network: " + std::to_string(tensors.size()) + " tensors, expected " + std::to_string(parameters.size()));
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const auto& [name, given] = tensors[i];
+    at::Tensor parameter = parameters[i].second;
+    check(name == parameters[i].first,
+          "network: tensor " + std::to_string(i) + " is " + name + ", expected " + parameters[i].first);
+    check_shape(given, parameter.sizes().vec(), name);
+    parameter.set_requires_grad(false);
+    parameter.set_data(given.detach());
+  }
+  return net;
+}
+
 }  // namespace cfm::models

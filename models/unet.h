@@ -49,6 +49,13 @@ UNetConfig unet_config_from_metadata(const std::map<std::string, std::string>& m
 // Names and shapes of the network's parameters, in registration order, without making it.
 std::vector<std::pair<std::string, std::vector<int64_t>>> parameter_shapes(const UNetConfig& config);
 
+class UNet;
+
+// A network whose parameters are `tensors` themselves, named and ordered as named_parameters() has them: nothing is
+// drawn or copied, and what changes them changes the network. For evaluation: they get no gradients.
+std::shared_ptr<UNet> network_on(const UNetConfig& config,
+                                 const std::vector<std::pair<std::string, at::Tensor>>& tensors);
+
 class UNet : public torch::nn::Module {
  public:
   // Weights are drawn by keyed Philox streams (seed, kWeights, index of the parameter) with PyTorch's default
@@ -67,6 +74,8 @@ class UNet : public torch::nn::Module {
   // The parameters are allocated, not filled.
   UNet(const UNetConfig& config, at::Device device);
   friend std::vector<std::pair<std::string, std::vector<int64_t>>> parameter_shapes(const UNetConfig& config);
+  friend std::shared_ptr<UNet> network_on(const UNetConfig& config,
+                                          const std::vector<std::pair<std::string, at::Tensor>>& tensors);
 
   UNetConfig config_;
   struct Layers;

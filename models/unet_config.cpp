@@ -1,8 +1,8 @@
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <string_view>
 
+#include "base/number_text.h"
 #include "models/norm_silu.h"
 #include "models/unet.h"
 
@@ -32,12 +32,6 @@ void for_each_field(Config& config, const F& f) {
   f("num_classes", config.num_classes);
   f("null_class", config.null_class);
   f("time_scale", config.time_scale);
-}
-
-template <class Number>
-std::string number_text(Number value) {
-  std::array<char, 32> text{};
-  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
 }
 
 std::string to_text(int64_t value) { return number_text(value); }
@@ -83,12 +77,12 @@ const char* expected(const std::vector<int64_t>&) { return "integers separated b
 void check_channels(const UNetConfig& config, Problems& problems) {
   for (const int64_t mult : config.channel_mult) {
     if (mult < 1) {
-      problems.push_back("channel_mult: " + to_text(config.channel_mult) + "; every factor must be at least 1");
+      problems.push_back("--channel_mult: " + to_text(config.channel_mult) + "; every factor must be at least 1");
       return;
     }
     const int64_t channels = config.model_channels * mult;
     if (channels < 1 || channels % kNormGroups != 0) {
-      problems.push_back("model_channels * channel_mult: " + to_text(config.model_channels) + " * " + to_text(mult) +
+      problems.push_back("--model_channels * --channel_mult: " + to_text(config.model_channels) + " * " + to_text(mult) +
                          " = " + to_text(channels) + "; GroupNorm needs a multiple of " + to_text(kNormGroups));
     }
   }
@@ -110,24 +104,24 @@ void check_heads(const UNetConfig& config, Problems& problems) {
       }
     };
     if (config.num_head_channels != -1) {
-      complain("num_head_channels", config.num_head_channels);
+      complain("--num_head_channels", config.num_head_channels);
       continue;
     }
-    complain("num_heads", config.num_heads);
-    if (config.num_heads_upsample != -1 && attends) complain("num_heads_upsample", config.num_heads_upsample);
+    complain("--num_heads", config.num_heads);
+    if (config.num_heads_upsample != -1 && attends) complain("--num_heads_upsample", config.num_heads_upsample);
   }
 }
 
 void check_resolutions(const UNetConfig& config, Problems& problems) {
   const auto levels = static_cast<int64_t>(config.channel_mult.size());
   if (levels == 0 || levels > 16) {
-    problems.push_back("channel_mult: " + to_text(levels) + " factors; one a resolution is needed, 1 to 16 of them");
+    problems.push_back("--channel_mult: " + to_text(levels) + " factors; one a resolution is needed, 1 to 16 of them");
     return;
   }
   const int64_t factor = int64_t{1} << (levels - 1);
   if (config.image_size < 1 || config.image_size % factor != 0) {
     problems.push_back("image_size: " + to_text(config.image_size) + " cannot be halved " + to_text(levels - 1) +
-                       " times (channel_mult has " + to_text(levels) + " levels); it must be a multiple of " +
+                       " times (--channel_mult has " + to_text(levels) + " levels); it must be a multiple of " +
                        to_text(factor));
     return;
   }
@@ -135,7 +129,7 @@ void check_resolutions(const UNetConfig& config, Problems& problems) {
   for (int64_t i = 0; i < levels; ++i) legal.push_back(config.image_size >> i);
   for (const int64_t resolution : config.attention_resolutions) {
     if (std::ranges::find(legal, resolution) == legal.end()) {
-      problems.push_back("attention_resolutions: the network has no level of " + to_text(resolution) +
+      problems.push_back("--attention_resolutions: the network has no level of " + to_text(resolution) +
                          " pixels; its levels have " + to_text(legal));
     }
   }
@@ -151,14 +145,14 @@ Problems UNetConfig::validate() const {
   };
   at_least_one("in_channels", in_channels);
   at_least_one("out_channels", out_channels);
-  at_least_one("num_res_blocks", num_res_blocks);
+  at_least_one("--num_res_blocks", num_res_blocks);
   check_channels(*this, problems);
   check_resolutions(*this, problems);
-  if (!(dropout >= 0 && dropout <= 0.99)) problems.push_back("dropout: " + to_text(dropout) + " is not in [0, 0.99]");
-  if (num_classes < 0) problems.push_back("num_classes: " + to_text(num_classes) + "; 0 means no labels");
+  if (!(dropout >= 0 && dropout <= 0.99)) problems.push_back("--dropout: " + to_text(dropout) + " is not in [0, 0.99]");
+  if (num_classes < 0) problems.push_back("--num_classes: " + to_text(num_classes) + "; 0 means no labels");
   if (null_class && num_classes <= 0)
-    problems.push_back("null_class: there are no classes to drop; set num_classes too");
-  if (!(time_scale > 0)) problems.push_back("time_scale: " + to_text(time_scale) + "; it must be positive (1000 or 1)");
+    problems.push_back("--null_class: there are no classes to drop; set --num_classes too");
+  if (!(time_scale > 0)) problems.push_back("--time_scale: " + to_text(time_scale) + "; it must be positive (1000 or 1)");
   return problems;
 }
 

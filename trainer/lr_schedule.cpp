@@ -3,11 +3,13 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/number_text.h"
+
 namespace cfm::trainer {
 
 Problems LrSchedule::validate(int64_t steps) const {
   Problems problems;
-  if (!(lr > 0) || !std::isfinite(lr)) problems.push_back("--lr=" + std::to_string(lr) + ": must be a positive number");
+  if (!(lr > 0) || !std::isfinite(lr)) problems.push_back("--lr=" + number_text(lr) + ": must be a positive number");
   if (warmup_steps < 0 || warmup_steps > steps) {
     problems.push_back("--warmup_steps=" + std::to_string(warmup_steps) + ": must lie in 0.." + std::to_string(steps) +
                        " (--steps)");
@@ -15,7 +17,8 @@ Problems LrSchedule::validate(int64_t steps) const {
   if (lr_decay != "constant" && lr_decay != "polynomial" && lr_decay != "cosine") {
     problems.push_back("--lr_decay=" + lr_decay + ": there are constant, polynomial, cosine");
   }
-  if (!(lr_floor >= 0 && lr_floor <= lr)) problems.push_back("--lr_floor: must lie between 0 and --lr");
+  if (!(lr_floor >= 0 && lr_floor <= lr))
+    problems.push_back("--lr_floor=" + number_text(lr_floor) + ": must lie between 0 and --lr=" + number_text(lr));
   return problems;
 }
 

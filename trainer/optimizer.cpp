@@ -10,6 +10,8 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
 
+#include "base/number_text.h"
+
 namespace cfm::trainer {
 namespace {
 
@@ -25,11 +27,11 @@ Problems OptimizerConfig::validate() const {
   Problems problems;
   if (optimizer != "adam" && optimizer != "adamw")
     problems.push_back("--optimizer=" + optimizer + ": there are adam, adamw");
-  if (!(beta1 >= 0 && beta1 < 1)) problems.push_back("--beta1=" + std::to_string(beta1) + ": must lie in [0, 1)");
-  if (!(beta2 >= 0 && beta2 < 1)) problems.push_back("--beta2=" + std::to_string(beta2) + ": must lie in [0, 1)");
-  if (!(adam_eps > 0)) problems.push_back("--adam_eps: must be positive");
+  if (!(beta1 >= 0 && beta1 < 1)) problems.push_back("--beta1=" + number_text(beta1) + ": must lie in [0, 1)");
+  if (!(beta2 >= 0 && beta2 < 1)) problems.push_back("--beta2=" + number_text(beta2) + ": must lie in [0, 1)");
+  if (!(adam_eps > 0)) problems.push_back("--adam_eps=" + number_text(adam_eps) + ": must be positive");
   if (!(weight_decay >= 0))
-    problems.push_back("--weight_decay=" + std::to_string(weight_decay) + ": must not be negative");
+    problems.push_back("--weight_decay=" + number_text(weight_decay) + ": must not be negative");
   return problems;
 }
 

@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "base/durable_file.h"
+#include "base/number_text.h"
 
 namespace cfm::trainer {
 
@@ -130,7 +131,7 @@ void look_at_held_out(const RunState& state, const TrainConfig& config, const Op
       return validation_loss(net, config.path, *data.val, config.val_images, config.sample.net_batch, session, device);
     };
     report.validation(step, "raw", loss(*state.net));
-    report.validation(step, "ema_" + models::decay_text(state.ema.decays()[longest]), loss(*average));
+    report.validation(step, "ema_" + number_text(state.ema.decays()[longest]), loss(*average));
   }
   if (sample) {
     const std::string file = config.run_dir + "/samples/" + checkpoint::step_name(step) + ".png";

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/number_text.h"
 #include "checkpoint/weights.h"
 
 namespace cfm::trainer {
@@ -56,7 +57,7 @@ std::vector<checkpoint::Part> parts_of(const RunState& state, const TrainConfig&
   parts.push_back({"model", state.parameters, weights_metadata(state, config, fingerprint, 0)});
   for (size_t i = 0; i < state.ema.decays().size(); ++i) {
     const double decay = state.ema.decays()[i];
-    parts.push_back({"ema_" + models::decay_text(decay), state.ema.average(i),
+    parts.push_back({"ema_" + number_text(decay), state.ema.average(i),
                      weights_metadata(state, config, fingerprint, decay)});
   }
   parts.push_back({"exp_avg", state.optimizer.exp_avg(), {}});

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "base/number_text.h"
 #include "trainer/train.h"
 
 namespace cfm::trainer {
@@ -24,17 +25,19 @@ Problems TrainConfig::validate() const {
   require(global_batch > 0, "--global_batch=" + std::to_string(global_batch) +
                                 ": must be at least 1, and no less than the number of ranks");
   require(loader_threads > 0, "--loader_threads=" + std::to_string(loader_threads) + ": must be at least 1");
-  require(step_timeout > 0, "--step_timeout: must be positive seconds");
+  require(step_timeout > 0, "--step_timeout=" + number_text(step_timeout) + ": must be positive seconds");
   require(device == "auto" || device == "cpu" || device == "cuda",
           "--device=" + device + ": there are auto, cpu, cuda");
   require(precision == "fp32" || precision == "bf16", "--precision=" + precision + ": there are fp32, bf16");
   require(clip_norm >= 0 && std::isfinite(clip_norm),
-          "--clip_norm: must be a number that is not negative; 0 means no clipping");
+          "--clip_norm=" + number_text(clip_norm) + ": must be a number that is not negative; 0 means no clipping");
   require(max_skipped > 0, "--max_skipped=" + std::to_string(max_skipped) + ": must be at least 1");
-  require(label_drop >= 0 && label_drop <= 1, "--label_drop: must lie in [0, 1]");
+  require(label_drop >= 0 && label_drop <= 1, "--label_drop=" + number_text(label_drop) + ": must lie in [0, 1]");
   require(label_drop == 0 || model.null_class,
-          "--label_drop: needs --num_classes > 0 and --null_class, the class that a dropped label becomes");
-  require(val_every == 0 || !val_data.empty(), "--val_every is set: --val_data must name held-out shards");
+          "--label_drop=" + number_text(label_drop) +
+              ": needs --num_classes > 0 and --null_class, the class that a dropped label becomes");
+  require(val_every == 0 || !val_data.empty(),
+          "--val_every=" + std::to_string(val_every) + ": --val_data must name held-out shards");
   require(val_images > 0, "--val_images=" + std::to_string(val_images) + ": must be at least 1");
   check_not_negative(problems, "threads", threads);
   check_not_negative(problems, "micro_batch", micro_batch);
@@ -48,7 +51,7 @@ Problems TrainConfig::validate() const {
   append(problems, optimizer.validate());
   append(problems, schedule.validate(steps));
   append(problems, ema.validate());
-  append(problems, sample.validate());
+  append(problems, sample.validate("--solver_steps"));
   return problems;
 }
 

@@ -139,6 +139,8 @@ TEST(Ode, TheConfigurationNamesAllOfItsProblems) {
   ASSERT_EQ(problems.size(), 4U);
   EXPECT_THAT(problems[0], AllOf(HasSubstr("--solver=rk9"), HasSubstr("midpoint")));
   EXPECT_THAT(problems[1], HasSubstr("--steps=0"));
+  EXPECT_THAT((OdeConfig{.steps = -3}.validate("--solver_steps")),
+              testing::ElementsAre(HasSubstr("--solver_steps=-3")));
   EXPECT_THAT(problems[2], HasSubstr("--grid=round"));
   EXPECT_THAT(problems[3], HasSubstr("t_end"));
 }

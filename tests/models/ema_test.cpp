@@ -78,15 +78,8 @@ TEST(Ema, WarmupStartsAtATenthAndEndsAtTheDecay) {
 TEST(Ema, NamesBadDecays) {
   const Problems problems = EmaConfig{.decays = {0.9, 1.0, 0.9}}.validate();
   ASSERT_EQ(problems.size(), 2U);
-  EXPECT_NE(problems[0].find("ema_decay: 1 "), std::string::npos);
+  EXPECT_NE(problems[0].find("--ema_decays: 1 "), std::string::npos);
   EXPECT_NE(problems[1].find("0.9 is given twice"), std::string::npos);
-}
-
-TEST(DecayText, IsTheShortestThatReadsBack) {
-  EXPECT_EQ(decay_text(0.9999), "0.9999");
-  EXPECT_EQ(decay_text(0.999), "0.999");
-  EXPECT_EQ(decay_text(0.99995), "0.99995");
-  EXPECT_EQ(decay_text(0), "0");
 }
 
 }  // namespace

@@ -85,11 +85,11 @@ TEST(UNetConfig, ListsAllProblemsAtOnceByName) {
   config.null_class = true;
   config.time_scale = 0;
   config.in_channels = 0;
-  EXPECT_TRUE(mentions(config, "100 * 1 = 100"));
+  EXPECT_TRUE(mentions(config, "--model_channels * --channel_mult: 100 * 1 = 100"));
   EXPECT_TRUE(mentions(config, "image_size: 20 cannot be halved 3 times"));
-  EXPECT_TRUE(mentions(config, "dropout: 1.5"));
-  EXPECT_TRUE(mentions(config, "null_class"));
-  EXPECT_TRUE(mentions(config, "time_scale"));
+  EXPECT_TRUE(mentions(config, "--dropout: 1.5"));
+  EXPECT_TRUE(mentions(config, "--null_class"));
+  EXPECT_TRUE(mentions(config, "--time_scale"));
   EXPECT_TRUE(mentions(config, "in_channels: 0"));
   EXPECT_THROW(UNet(config, 1), SharedError);
 }
@@ -100,12 +100,12 @@ TEST(UNetConfig, RefusesAttentionWhereThereIsNoLevelOrNoWholeHead) {
   EXPECT_TRUE(mentions(config, "no level of 14 pixels; its levels have 32,16,8,4"));
   config.attention_resolutions = {16};
   config.num_heads = 3;
-  EXPECT_TRUE(mentions(config, "num_heads: 3 does not divide the 256 channels at 16 pixels"));
+  EXPECT_TRUE(mentions(config, "--num_heads: 3 does not divide the 256 channels at 16 pixels"));
   config.num_head_channels = 48;
-  EXPECT_TRUE(mentions(config, "num_head_channels: 48"));
-  EXPECT_FALSE(mentions(config, "num_heads: 3"));
+  EXPECT_TRUE(mentions(config, "--num_head_channels: 48"));
+  EXPECT_FALSE(mentions(config, "--num_heads: 3"));
   config.channel_mult = {};
-  EXPECT_TRUE(mentions(config, "channel_mult: 0 factors"));
+  EXPECT_TRUE(mentions(config, "--channel_mult: 0 factors"));
 }
 
 }  // namespace

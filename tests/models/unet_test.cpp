@@ -251,6 +251,26 @@ TEST(UNet, ASplitBatchWithDropoutGivesTheSameOutputs) {
   EXPECT_GT((net->forward(x, t) - joined).abs().max().item<float>(), 1e-3);
 }
 
+TEST(UNet, ANetworkOnGivenTensorsIsThoseTensors) {
+  const UNetConfig config = test::small_unet_config();
+  const auto net = test::shaken_unet(config);
+  auto tensors = named_parameters(*net);
+  for (auto& [name, tensor] : tensors) tensor = tensor.detach().clone();
+  const auto other = network_on(config, tensors);
+  const at::NoGradGuard no_grad;
+  const at::Tensor x = test::normal({2, 3, 8, 8}, 1), t = test::times(2, 2);
+  EXPECT_TRUE(other->forward(x, t).equal(net->forward(x, t)));
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const at::Tensor parameter = named_parameters(*other)[i].second;
+    EXPECT_EQ(parameter.data_ptr(), tensors[i].second.data_ptr()) << tensors[i].first;
+    EXPECT_FALSE(parameter.requires_grad());
+  }
+  tensors.back().second.add_(1);  // the bias of the last convolution
+  EXPECT_TRUE(at::allclose(other->forward(x, t), net->forward(x, t) + 1, 0, 1e-5));
+  std::swap(tensors[0], tensors[1]);
+  EXPECT_THROW(network_on(config, tensors), Error);
+}
+
 TEST(UNet, TheNullLabelIsTheLastRow) {
   UNetConfig config = small_unet_config();
   config.num_classes = 3;

@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "base/durable_file.h"
+#include "base/number_text.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/store.h"
 #include "checkpoint/weights.h"
-#include "models/ema.h"
 #include "models/unet.h"
 
 namespace cfm::test {
@@ -51,7 +51,7 @@ inline void write_tiny_checkpoint(const std::filesystem::path& run_dir, int64_t 
   uint64_t seed = static_cast<uint64_t>(step);
   manifest.files.push_back(write_tiny_weights(dir / "model.safetensors", tiny_unet(classes), seed, 0, step));
   for (const double decay : decays) {
-    const std::string name = "ema_" + models::decay_text(decay) + ".safetensors";
+    const std::string name = "ema_" + number_text(decay) + ".safetensors";
     manifest.files.push_back(write_tiny_weights(dir / name, tiny_unet(classes), ++seed, decay, step));
   }
   write_durably(dir / "manifest.json", to_json(manifest));

@@ -1,0 +1,20 @@
+#include "base/number_text.h"
+
+#include <array>
+#include <charconv>
+
+namespace cfm {
+namespace {
+
+template <class Number>
+std::string shortest(Number value) {
+  std::array<char, 32> text{};
+  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
+}
+
+}  // namespace
+
+std::string number_text(double value) { return shortest(value); }
+std::string number_text(int64_t value) { return shortest(value); }
+
+}  // namespace cfm

@@ -1,0 +1,12 @@
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace cfm {
+
+// The shortest text that reads back as the same number: "0.9999", "1e-05", "-1e-09", "nan". For messages, file names
+// and metadata; std::to_string would print 1e-9 as 0.000000.
+std::string number_text(double value);
+std::string number_text(int64_t value);
+
+}  // namespace cfm
