@@ -57,11 +57,21 @@ std::string now_utc() {
   return text.data();
 }
 
-Json json_of(const EventValue& value) {
-  const double* number = std::get_if<double>(&value);
-  if (number != nullptr && std::isnan(*number)) return "nan";
-  if (number != nullptr && std::isinf(*number)) return *number > 0 ? "inf" : "-inf";
-  return std::visit([](const auto& held) { return Json(held); }, value);
+template <class Value>
+Json json_of(const Value& value) {
+  return value;
+}
+
+Json json_of(double number) {
+  if (std::isnan(number)) return "nan";
+  if (std::isinf(number)) return number > 0 ? "inf" : "-inf";
+  return number;
+}
+
+Json json_of(const std::vector<double>& numbers) {
+  Json array = Json::array();
+  for (const double number : numbers) array.push_back(json_of(number));
+  return array;
 }
 
 }  // namespace
@@ -83,7 +93,8 @@ EventLog::~EventLog() {
 void EventLog::write(const std::string& event, EventFields fields) {
   if (descriptor_ < 0) return;
   Json object{{"time", now_utc()}, {"attempt", attempt_}, {"event", event}};
-  for (const auto& [name, value] : fields) object[name] = json_of(value);
+  for (const auto& [name, value] : fields)
+    object[name] = std::visit([](const auto& held) { return json_of(held); }, value);
   const std::string line = (torn_ ? "\n" : "") + object.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   ssize_t written = 0;
   do {

@@ -9,10 +9,11 @@
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace cfm::metrics {
 
-using EventValue = std::variant<double, int64_t, bool, std::string>;
+using EventValue = std::variant<double, int64_t, bool, std::string, std::vector<double>>;
 using EventFields = std::initializer_list<std::pair<std::string, EventValue>>;
 
 class EventLog {

@@ -65,11 +65,16 @@ TEST_F(EventLogFile, LinesAreInTheFileAsSoonAsTheyAreWritten) {
 TEST_F(EventLogFile, NumbersThatJsonCannotHoldBecomeStrings) {
   EventLog log(file_);
   const double inf = std::numeric_limits<double>::infinity();
-  log.write("step", {{"a", std::nan("")}, {"b", inf}, {"c", -inf}, {"d", std::string("bad \xff byte")}});
+  log.write("step", {{"a", std::nan("")},
+                     {"b", inf},
+                     {"c", -inf},
+                     {"d", std::string("bad \xff byte")},
+                     {"e", std::vector<double>{0.5, inf}}});
   const Json event = Json::parse(lines()[0]);
   EXPECT_EQ(event["a"], "nan");
   EXPECT_EQ(event["b"], "inf");
   EXPECT_EQ(event["c"], "-inf");
+  EXPECT_EQ(event["e"], (Json::array({0.5, "inf"})));
   EXPECT_THAT(event["d"].get<std::string>(), StartsWith("bad "));
 }
 
