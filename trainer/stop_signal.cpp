@@ -21,10 +21,6 @@ StopSignal::StopSignal() {
   for (const int signal : kSignals) sigaction(signal, &action, nullptr);
 }
 
-StopSignal::~StopSignal() {
-  for (const int signal : kSignals) std::signal(signal, SIG_DFL);
-}
-
 int StopSignal::raised() const { return raised_signal; }
 
 }  // namespace cfm::trainer

@@ -1,15 +1,15 @@
 #pragma once
 namespace cfm::trainer {
 
-// While it lives, SIGUSR1, SIGUSR2 and SIGTERM ask the run to save and stop instead of killing it. The handler only
-// sets a flag. One at a time in a process.
+// From its construction to the end of the process, SIGUSR1, SIGUSR2 and SIGTERM, however many, ask the run to save and
+// stop instead of killing it. The handler only sets a flag. Made first thing in main: a signal that comes while MPI
+// starts or ends must not kill a rank either. One in a process.
 class StopSignal {
  public:
   StopSignal();
-  ~StopSignal();
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
-  // The signal's number, 0 while none has come.
+  // The last one's number, 0 while none has come.
   int raised() const;
 };
 

@@ -7,12 +7,12 @@
 #include "trainer/train.h"
 
 int main(int argc, char** argv) {
+  const cfm::trainer::StopSignal stop;
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   return cfm::parallel::run_mpi_main(argc, argv, [&](cfm::parallel::MpiSession& session) {
     const auto config = cfm::trainer::read_flags(arguments);
     if (session.rank() == 0) cfm::say(config ? config->settings : cfm::trainer::help());
     if (!config) return cfm::ExitCode::kDone;
-    const cfm::trainer::StopSignal stop;
     return cfm::trainer::train(*config, session, stop);
   });
 }
