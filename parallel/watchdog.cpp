@@ -194,7 +194,11 @@ std::optional<std::string> Watchdog::Impl::find_problem() const {
   for (size_t r = 0; r < heard.size(); ++r) {
     if (heard[r].beat.goodbye == 0) present.push_back(r);
   }
-  const auto overdue = [&](size_t r) { return idle(r) > heard[r].beat.limit + grace(); };
+  // By what a rank said itself: it may have gone on since. One that says nothing more is silent.
+  const auto overdue = [&](size_t r) {
+    const Beat& beat = heard[r].beat;
+    return (beat.goodbye != 0 ? idle(r) : beat.idle_seconds) > beat.limit + grace();
+  };
   size_t stuck = 0;  // ranks of which nothing will come: they wait or have finished, and that long ago
   for (size_t r = 0; r < heard.size(); ++r) {
     stuck += (heard[r].beat.waits != 0 || heard[r].beat.goodbye != 0) && overdue(r) ? 1 : 0;
