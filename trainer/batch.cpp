@@ -32,4 +32,8 @@ TrainingBatch to_training_batch(const data::Batch& batch, const flow::DrawConfig
   return {.x1 = flow::to_x1(to_device(batch.images), draws), .x0 = draws.x0, .t = draws.t, .labels = labels};
 }
 
+at::Tensor in_format(const at::Tensor& x, bool channels_last) {
+  return channels_last ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
+}
+
 }  // namespace cfm::trainer

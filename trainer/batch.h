@@ -22,4 +22,7 @@ std::function<void(data::Batch&)> draw_maker(const flow::DrawConfig& config);
 TrainingBatch to_training_batch(const data::Batch& batch, const flow::DrawConfig& config, bool labelled,
                                 c10::Device device);
 
+// x in the memory format of the weights.
+at::Tensor in_format(const at::Tensor& x, bool channels_last);
+
 }  // namespace cfm::trainer

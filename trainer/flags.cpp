@@ -2,7 +2,6 @@
 
 #include <gflags/gflags.h>
 
-#include <cmath>
 #include <sstream>
 
 #include "base/command_line.h"
@@ -10,10 +9,11 @@
 DEFINE_string(run_dir, "", "run: folder of checkpoints, events and samples; the same command resumes from it");
 DEFINE_int64(steps, 0, "run: optimizer steps in all");
 DEFINE_uint64(seed, 0, "run: key of everything random");
-DEFINE_string(init_from, "", "run: weights file (.safetensors) to start from");
+DEFINE_string(init_from, "", "run: weights file (.safetensors) to start from; not needed once there is a checkpoint");
 DEFINE_string(device, "auto", "run: auto, cpu or cuda (auto: cuda in a program built for it, else cpu)");
 DEFINE_int32(threads, 0, "run: of the network on each rank; 0: OMP_NUM_THREADS, or cores over ranks");
-DEFINE_double(step_timeout, 600, "run: seconds without progress on a rank that end the job");
+DEFINE_double(step_timeout, 600,
+              "run: seconds without progress on a rank that end the job; six times as many before the first step");
 
 DEFINE_string(train_data, "", "data: shard file or folder of shards");
 DEFINE_string(val_data, "", "data: held-out shards for the loss by t (with --val_every)");
@@ -81,6 +81,11 @@ ProgramHelp program() {
           .example = "mpirun -n 2 cfm_train --flagfile=configs/digits.flags --run_dir=runs/digits",
           .defined_in = __FILE__,
           .groups = {"run", "data", "flow", "network", "optimizer", "output"}};
+}
+
+bool decides_numbers(const FlagSetting& flag) {
+  return flag.name == "steps" || flag.group == "data" || flag.group == "flow" || flag.group == "network" ||
+         flag.group == "optimizer";
 }
 
 // "1,2,2" as numbers; adds a problem that names the flag if it is something else.
@@ -169,7 +174,10 @@ std::optional<TrainConfig> read_flags(const std::vector<std::string>& arguments)
   TrainConfig config = config_from_flags(problems);
   for (const std::string& problem : config.validate()) problems.push_back(problem);
   check_no_problems(problems);
-  for (const FlagSetting& flag : flag_settings(program())) config.flags[flag.name] = flag.value;
+  for (const FlagSetting& flag : flag_settings(program())) {
+    config.flags[flag.name] = flag.value;
+    if (decides_numbers(flag)) config.deciding_flags.push_back(flag.name);
+  }
   config.settings = settings_table(program());
   return config;
 }

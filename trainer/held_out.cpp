@@ -54,16 +54,18 @@ at::Tensor losses_of_batch(models::UNet& net, const flow::OtPath& path, const da
 
 ValidationLoss validation_loss(models::UNet& net, const flow::OtPath& path, const data::Dataset& dataset,
                                int64_t images, int64_t net_batch, const parallel::MpiSession& session,
-                               c10::Device device) {
+                               c10::Device device, const Pulse& pulse) {
   const at::NoGradGuard no_grad;
   images = std::min(images, dataset.size());
   const auto mine = flow::samples_of_rank(images, net_batch, session.rank(), session.size());
   std::string losses;
   for (int64_t first = mine.first; first < mine.last; first += net_batch) {
+    pulse.works();
     const at::Tensor batch = losses_of_batch(net, path, dataset, first, net_batch, device);
     const auto count = static_cast<size_t>(std::min(net_batch, mine.last - first));
     losses.append(reinterpret_cast<const char*>(batch.const_data_ptr<double>()), count * sizeof(double));
   }
+  pulse.waits();
   std::string all;
   for (const std::string& of_rank : session.control().gather(losses)) all += of_rank;
   all = session.control().broadcast(all);
@@ -82,12 +84,16 @@ ValidationLoss validation_loss(models::UNet& net, const flow::OtPath& path, cons
 }
 
 void write_sample_grid(models::UNet& net, const flow::SampleConfig& config, data::ImageShape shape,
-                       const std::filesystem::path& file, const parallel::MpiSession& session, c10::Device device) {
+                       const std::filesystem::path& file, const parallel::MpiSession& session, c10::Device device,
+                       const Pulse& pulse) {
   const int64_t classes = net.config().num_classes;
   const flow::VelocityForSamples velocity = [&](int64_t first, int64_t net_batch) -> flow::Velocity {
     at::Tensor labels;
     if (classes > 0) labels = at::remainder(at::arange(first, first + net_batch, at::kLong), classes).to(device);
-    return [&net, labels](const at::Tensor& x, const at::Tensor& t) { return net.forward(x, t, labels); };
+    return [&net, &pulse, labels](const at::Tensor& x, const at::Tensor& t) {
+      pulse.works();
+      return net.forward(x, t, labels);
+    };
   };
   const auto mine = flow::samples_of_rank(kGridImages, config.net_batch, session.rank(), session.size());
   const std::vector<int64_t> chw{shape.channels, shape.height, shape.width};
@@ -96,9 +102,11 @@ void write_sample_grid(models::UNet& net, const flow::SampleConfig& config, data
     const at::Tensor images = flow::sample_images(velocity, config, mine.first, mine.last - mine.first, chw, device);
     bytes.assign(reinterpret_cast<const char*>(images.const_data_ptr<uint8_t>()), static_cast<size_t>(images.numel()));
   }
+  pulse.waits();
   std::string all;
   for (const std::string& of_rank : session.control().gather(bytes)) all += of_rank;
   if (session.rank() != 0) return;
+  pulse.works();
   std::vector<data::Image> tiles;
   const auto size = static_cast<size_t>(shape.bytes());
   for (size_t at = 0; at + size <= all.size(); at += size)

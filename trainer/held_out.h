@@ -3,6 +3,7 @@
 
 #include <array>
 #include <filesystem>
+#include <functional>
 
 #include "data/dataset.h"
 #include "flow/path.h"
@@ -13,6 +14,12 @@
 namespace cfm::trainer {
 
 inline constexpr int kTimeBins = 10;
+
+// How others hear of the work while it goes on.
+struct Pulse {
+  std::function<void()> works;  // before each batch of the network
+  std::function<void()> waits;  // before a rank waits for the others' share
+};
 
 struct ValidationLoss {
   double mean = 0;
@@ -26,10 +33,11 @@ struct ValidationLoss {
 // Collective; the result is rank 0's on all ranks.
 ValidationLoss validation_loss(models::UNet& net, const flow::OtPath& path, const data::Dataset& dataset,
                                int64_t images, int64_t net_batch, const parallel::MpiSession& session,
-                               c10::Device device);
+                               c10::Device device, const Pulse& pulse);
 
 // A PNG grid of 64 images from fixed noises, classes in turn. All ranks share the work, rank 0 writes. Collective.
 void write_sample_grid(models::UNet& net, const flow::SampleConfig& config, data::ImageShape shape,
-                       const std::filesystem::path& file, const parallel::MpiSession& session, c10::Device device);
+                       const std::filesystem::path& file, const parallel::MpiSession& session, c10::Device device,
+                       const Pulse& pulse);
 
 }  // namespace cfm::trainer

@@ -1,32 +1,11 @@
 #include "trainer/prepare.h"
 
-#include <ATen/Parallel.h>
-#include <ATen/ops/add.h>
-#include <ATen/ops/mul.h>
-#include <sched.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 
 #include "base/durable_file.h"
-#include "base/number_text.h"
 
 namespace cfm::trainer {
-
-int set_threads(const TrainConfig& config, const parallel::MpiSession& session) {
-  int threads = config.threads;
-  if (threads == 0) {
-    if (const char* omp = std::getenv("OMP_NUM_THREADS")) threads = std::atoi(omp);
-  }
-  if (threads <= 0) {
-    cpu_set_t allowed;
-    const int cores = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
-    threads = std::max(1, cores / session.local_size());
-  }
-  at::set_num_threads(threads);
-  return threads;
-}
 
 void check_ranks(const TrainConfig& config, const parallel::MpiSession& session) {
   if (session.size() <= config.global_batch) return;
@@ -99,45 +78,15 @@ data::LoaderConfig loader_config(const TrainConfig& config, const parallel::MpiS
           .pinned = device.is_cuda()};
 }
 
+parallel::WatchdogConfig watchdog_config(const TrainConfig& config) {
+  const std::chrono::duration<double> step_timeout(config.step_timeout);
+  return {.step_timeout = step_timeout, .start_timeout = 6 * step_timeout};
+}
+
 std::chrono::seconds collective_timeout(const TrainConfig& config) {
   return std::chrono::seconds(static_cast<int64_t>(2 * config.step_timeout) + 60);
 }
 
-at::Tensor in_format(const at::Tensor& x, const TrainConfig& config) {
-  return config.channels_last ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
-}
-
-at::Tensor finite_or_nan(double weight, const at::Tensor& loss) { return loss.detach() * 0 + weight; }
-
-void refuse_endless_skipping(int64_t skipped, const TrainConfig& config, int64_t step) {
-  if (skipped < config.max_skipped) return;
-  throw SharedError("step " + std::to_string(step) + ": the gradient was not finite for " + std::to_string(skipped) +
-                    " steps in a row (--max_skipped). The last checkpoint is good; lower --lr, set --clip_norm, or "
-                    "train with --precision=fp32");
-}
-
 bool due(int64_t every, int64_t step) { return every > 0 && step % every == 0; }
-
-void look_at_held_out(const RunState& state, const TrainConfig& config, const OpenedData& data, Report& report,
-                      const parallel::MpiSession& session, c10::Device device) {
-  const int64_t step = state.at.step;
-  const bool validate = data.val && due(config.val_every, step);
-  const bool sample = due(config.sample_every, step);
-  if (!validate && !sample) return;
-  const size_t longest = longest_average(state.ema);
-  const auto average = network_of_average(state, longest, device);
-  if (validate) {
-    const auto loss = [&](models::UNet& net) {
-      return validation_loss(net, config.path, *data.val, config.val_images, config.sample.net_batch, session, device);
-    };
-    report.validation(step, "raw", loss(*state.net));
-    report.validation(step, "ema_" + number_text(state.ema.decays()[longest]), loss(*average));
-  }
-  if (sample) {
-    const std::string file = config.run_dir + "/samples/" + checkpoint::step_name(step) + ".png";
-    write_sample_grid(*average, config.sample, data.train.image_shape(), file, session, device);
-    report.samples(step, file);
-  }
-}
 
 }  // namespace cfm::trainer

@@ -23,6 +23,12 @@ parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested) 
           .maxima = {measure.step_seconds}};
 }
 
+std::string dropout_note(double dropout, c10::Device device) {
+  if (dropout == 0 || device.is_cpu()) return "";
+  return "dropout    masks are ATen's, seeded per (step, rank, micro-batch): they follow the number of ranks and "
+         "--micro_batch";
+}
+
 Report::Report(const TrainConfig& config, const parallel::MpiSession& session)
     : config_(config),
       ranks_(session.size()),
@@ -30,20 +36,23 @@ Report::Report(const TrainConfig& config, const parallel::MpiSession& session)
       events_(speaks_ ? std::filesystem::path(config.run_dir) / "events.jsonl" : std::filesystem::path()),
       line_(speaks_) {}
 
-void Report::say(const std::string& text) {
+void Report::note(const std::string& text) {
   if (!speaks_) return;
   line_.interrupt();
-  cfm::say(text);
+  say(text);
 }
 
 void Report::start(const checkpoint::Progress& at, bool resumed, const std::string& fingerprint, int64_t images,
-                   int64_t parameters, int threads) {
-  say("run        " + config_.run_dir +
-      (resumed ? ", resumed at step " + std::to_string(at.step) : ", from the start"));
-  say("network    " + std::to_string(parameters) + " parameters");
-  say("data       " + config_.train_data + ": " + std::to_string(images) + " images, fingerprint " + fingerprint);
-  say("ranks      " + std::to_string(ranks_) + " with " + std::to_string(threads) + " threads each, global batch " +
-      std::to_string(config_.global_batch));
+                   int64_t parameters, int threads, c10::Device device) {
+  first_step_ = at.step;
+  note("run        " + config_.run_dir +
+       (resumed ? ", resumed at step " + std::to_string(at.step) : ", from the start"));
+  note("network    " + std::to_string(parameters) + " parameters");
+  note("data       " + config_.train_data + ": " + std::to_string(images) + " images, fingerprint " + fingerprint);
+  note("ranks      " + std::to_string(ranks_) + " with " + std::to_string(threads) + " threads each, global batch " +
+       std::to_string(config_.global_batch));
+  const std::string dropout = dropout_note(config_.model.dropout, device);
+  if (!dropout.empty()) note(dropout);
   events_.write("start", {{"step", at.step},
                           {"images_seen", at.images_seen},
                           {"steps", config_.steps},
@@ -60,8 +69,8 @@ void Report::step(const StepMeasure& measure, const parallel::StepSummary& all) 
   smooth_seconds_ = smooth_seconds_ == 0 ? seconds : 0.9 * smooth_seconds_ + 0.1 * seconds;
   const double loss = all.sums[0] / static_cast<double>(config_.global_batch);
   if (measure.skipped) {
-    say("step " + std::to_string(measure.step) + ": update skipped, the gradient's norm is " +
-        number(measure.gradient_norm, "%g"));
+    note("step " + std::to_string(measure.step) + ": update skipped, the gradient's norm is " +
+         number(measure.gradient_norm, "%g"));
     events_.write("skipped", {{"step", measure.step}, {"gradient_norm", measure.gradient_norm}, {"loss", loss}});
   }
   const bool due = config_.log_every > 0 && measure.step % config_.log_every == 0;
@@ -87,34 +96,38 @@ void Report::step(const StepMeasure& measure, const parallel::StepSummary& all) 
 }
 
 void Report::checkpoint(int64_t step, double seconds) {
-  say("checkpoint " + checkpoint::step_name(step) + " in " + number(seconds, "%.2f") + " s");
+  note("checkpoint " + checkpoint::step_name(step) + " in " + number(seconds, "%.2f") + " s");
   events_.write("checkpoint", {{"step", step}, {"seconds", seconds}});
 }
 
 void Report::validation(int64_t step, const std::string& weights, const ValidationLoss& loss) {
   std::string bins;
   for (const double of_bin : loss.by_time) bins += " " + number(of_bin, "%.4f");
-  say("held-out   step " + std::to_string(step) + ", " + weights + ": loss " + number(loss.mean, "%.5f") + " on " +
-      std::to_string(loss.images) + " images; by t:" + bins);
+  note("held-out   step " + std::to_string(step) + ", " + weights + ": loss " + number(loss.mean, "%.5f") + " on " +
+       std::to_string(loss.images) + " images; by t:" + bins);
   events_.write("validation", {{"step", step},
                                {"weights", weights},
                                {"loss", loss.mean},
                                {"images", loss.images},
-                               {"loss_by_t", bins.empty() ? bins : bins.substr(1)}});
+                               {"loss_by_t", std::vector<double>(loss.by_time.begin(), loss.by_time.end())}});
 }
 
 void Report::samples(int64_t step, const std::string& file) {
-  say("samples    " + file);
+  note("samples    " + file);
   events_.write("samples", {{"step", step}, {"file", file}});
 }
 
 void Report::end(const checkpoint::Progress& at, bool stopped, int signal) {
   if (stopped) {
-    say("stopped    at step " + std::to_string(at.step) + " of " + std::to_string(config_.steps) +
-        (signal ? " on signal " + std::to_string(signal) : "") + ", saved; the same command continues");
+    note("stopped    at step " + std::to_string(at.step) + " of " + std::to_string(config_.steps) +
+         (signal ? " on signal " + std::to_string(signal) : "") + ", saved; the same command continues");
     events_.write("stop", {{"step", at.step}, {"signal", static_cast<int64_t>(signal)}});
+  } else if (first_step_ >= config_.steps) {
+    note("done       nothing to do: the run is at step " + std::to_string(at.step) +
+         ", --steps=" + std::to_string(config_.steps) + "; give more --steps to go on");
+    events_.write("end", {{"step", at.step}, {"images_seen", at.images_seen}});
   } else {
-    say("done       " + std::to_string(at.step) + " steps, " + std::to_string(at.images_seen) + " images");
+    note("done       " + std::to_string(at.step) + " steps, " + std::to_string(at.images_seen) + " images");
     events_.write("end", {{"step", at.step}, {"images_seen", at.images_seen}});
   }
 }

@@ -1,7 +1,8 @@
 #pragma once
 // What a run says of itself: RUN/events.jsonl, the progress line, and messages that do not break it. Rank 0 speaks.
 
-#include <chrono>
+#include <c10/core/Device.h>
+
 #include <string>
 
 #include "checkpoint/manifest.h"
@@ -25,12 +26,17 @@ struct StepMeasure {
 
 parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested);
 
+// What the run says of its dropout; empty where masks are keyed by sample.
+std::string dropout_note(double dropout, c10::Device device);
+
 class Report {
  public:
   Report(const TrainConfig& config, const parallel::MpiSession& session);
 
   void start(const checkpoint::Progress& at, bool resumed, const std::string& fingerprint, int64_t images,
-             int64_t parameters, int threads);
+             int64_t parameters, int threads, c10::Device device);
+  // A line that does not break the progress line.
+  void note(const std::string& text);
   // The step that `measure` describes, with what all ranks reported of it.
   void step(const StepMeasure& measure, const parallel::StepSummary& all);
   void checkpoint(int64_t step, double seconds);
@@ -45,7 +51,7 @@ class Report {
   metrics::EventLog events_;
   metrics::ProgressLine line_;
   double smooth_seconds_ = 0;  // a step's, over the last ones
-  void say(const std::string& text);
+  int64_t first_step_ = 0;
 };
 
 }  // namespace cfm::trainer

@@ -1,11 +1,9 @@
 #include "trainer/train.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/sum.h>
+#include <ATen/ops/zeros.h>
 
 #include <cmath>
-#include <filesystem>
-#include <thread>
 
 #include "data/dataset.h"
 #include "data/loader.h"
@@ -13,12 +11,16 @@
 #include "parallel/gradient_reducer.h"
 #include "parallel/process_group.h"
 #include "parallel/step_control.h"
+#include "parallel/threads.h"
 #include "parallel/watchdog.h"
 #include "trainer/autocast.h"
 #include "trainer/batch.h"
-#include "trainer/held_out.h"
+#include "trainer/guard.h"
+#include "trainer/last_bits.h"
+#include "trainer/look.h"
 #include "trainer/prepare.h"
 #include "trainer/report.h"
+#include "trainer/resume.h"
 #include "trainer/run_state.h"
 #include "trainer/stopwatch.h"
 
@@ -27,8 +29,10 @@ namespace cfm::trainer {
 ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, const StopSignal& stop) {
   // ---- the machine, the data, and a configuration that knows the data's shape ----
   check_ranks(asked, session);
+  parallel::Watchdog watchdog(session, watchdog_config(asked));
   const c10::Device device = parallel::choose_device(session, asked.device);
-  const int threads = set_threads(asked, session);
+  parallel::use_exact_float32();
+  const int threads = parallel::use_threads(session, asked.threads);
   const OpenedData data = open_data(asked, session);
   const TrainConfig config = fitted_to_data(asked, data);
   const flow::DrawConfig draws = draw_config(config);
@@ -38,18 +42,19 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   // ---- weights, averages, moments: from the newest checkpoint, or fresh ----
   RunState state = agreed(session, [&] { return fresh_state(config, device); });
   checkpoint::Store store({config.run_dir, config.keep_last, config.keep_every}, session);
-  const checkpoint::Metadata bits = last_bits(config, session, device, threads);
-  const bool resumed = resume(state, config, fingerprint, bits, store, session.rank() == 0).has_value();
+  const checkpoint::Metadata bits = last_bits(session, device, threads);
+  const bool resumed = resume(state, config, fingerprint, bits, store, session);
+  if (!resumed) start_from_weights(state, config, session);
   checkpoint::Progress& at = state.at;
 
-  // ---- gradients over ranks, batches ahead, someone who watches ----
+  // ---- gradients over ranks, batches ahead, what is said and looked at ----
   parallel::ProcessGroup group(session, device, collective_timeout(config));
   parallel::GradientReducer reducer(state.parameters, group);
   data::Loader loader(data.train, loader_config(config, session, device), at.step, at.images_seen, draw_maker(draws));
   parallel::StepControl control(session);
-  parallel::Watchdog watchdog(session, {.step_timeout = std::chrono::duration<double>(config.step_timeout)});
   Report report(config, session);
-  report.start(at, resumed, fingerprint, data.train.size(), models::parameter_count(*state.net), threads);
+  report.start(at, resumed, fingerprint, data.train.size(), models::parameter_count(*state.net), threads, device);
+  HeldOutLook look(state, config, data, report, session, device);
 
   const double weight = static_cast<double>(session.size()) / static_cast<double>(config.global_batch);
   const bool labelled = config.model.num_classes > 0;
@@ -72,7 +77,8 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
       const models::DropoutKey dropout{config.seed, static_cast<uint64_t>(host.first_draw)};
       const at::Tensor losses = [&] {
         const Autocast autocast(config.precision == "bf16", device.type());
-        const at::Tensor v = state.net->forward(in_format(sample.x_t, config), batch.t, batch.labels, &dropout);
+        const at::Tensor v =
+            state.net->forward(in_format(sample.x_t, config.channels_last), batch.t, batch.labels, &dropout);
         return flow::cfm_loss(v, sample.u_t);  // [B]
       }();
       const at::Tensor micro_loss = losses.sum();
@@ -83,10 +89,10 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
     }
     reducer.finish();
 
-    // guard -> clip -> optimizer -> EMA: the reduced gradient is the same on every rank, and so is what follows
+    // guard -> clip -> optimizer -> EMA: the reduced gradient and its norm are the same on every rank
     watchdog.enter("update", at.step);
     const std::vector<at::Tensor> gradients = reducer.gradients();
-    const double norm = gradient_norm(gradients);
+    const double norm = agreed_gradient_norm(gradients, session);
     const double lr = lr_at(config.schedule, at.step, config.steps);
     const bool finite = std::isfinite(norm);
     if (finite) {
@@ -115,7 +121,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
                .step = at.step,
                .skipped = !finite};
     control.post(to_report(measure, stop.raised() != 0));
-    refuse_endless_skipping(skipped, config, at.step);
+    refuse_endless_skipping(skipped, config.max_skipped, at.step);
 
     // checkpoint, and a look at held-out images and samples
     const bool last = at.step == config.steps || stopping;
@@ -125,8 +131,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
       store.save(parts_of(state, config, fingerprint), manifest_of(state, config, fingerprint, bits));
       report.checkpoint(at.step, saving.seconds());
     }
-    watchdog.enter("held-out", at.step);
-    look_at_held_out(state, config, data, report, session, device);
+    look.take(watchdog);
   }
 
   if (control.pending()) report.step(measure, control.collect());

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "checkpoint/safetensors.h"
@@ -58,8 +59,9 @@ struct TrainConfig {
   int64_t sample_every = 0;
   flow::SampleConfig sample;
 
-  checkpoint::Metadata flags;  // all of the above as they were given, for the manifest
-  std::string settings;        // and as a table, for people
+  checkpoint::Metadata flags;               // all of the above as they were given, for the manifest
+  std::vector<std::string> deciding_flags;  // names of those that change numbers: a resume says which of them changed
+  std::string settings;                     // and as a table, for people
 
   Problems validate() const;
 };

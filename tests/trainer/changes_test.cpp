@@ -1,0 +1,178 @@
+// What a resume says has changed, and which weights a run may start from.
+
+#include <gflags/gflags.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "trainer/flags.h"
+#include "trainer/last_bits.h"
+#include "trainer/report.h"
+#include "trainer/resume.h"
+#include "trainer/source_revision.h"
+
+namespace cfm::trainer {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+using ::testing::ThrowsMessage;
+using Flags = std::vector<std::string>;
+
+TrainConfig config_of(const Flags& more) {
+  const gflags::FlagSaver defaults_again;
+  Flags flags{"--run_dir=r", "--train_data=d", "--steps=1000", "--global_batch=8"};
+  flags.insert(flags.end(), more.begin(), more.end());
+  return *read_flags(flags);
+}
+
+checkpoint::Manifest manifest_of_run(const TrainConfig& config, int64_t step) {
+  checkpoint::Manifest manifest;
+  manifest.progress.step = step;
+  manifest.flags = config.flags;
+  manifest.model = models::to_metadata(config.model);
+  manifest.source_revision = source_revision();
+  manifest.last_bits = {{"threads", "1"}};
+  return manifest;
+}
+
+std::vector<std::string> changes(const Flags& then, const Flags& now) {
+  return changes_since(manifest_of_run(config_of(then), 100), config_of(now), {{"threads", "1"}});
+}
+
+TEST(Changes, TheSameCommandHasNone) { EXPECT_EQ(changes({"--lr=1e-3"}, {"--lr=1e-3"}), Flags()); }
+
+TEST(Changes, EveryFlagThatDecidesNumbersIsSaidWithBothValues) {
+  EXPECT_THAT(changes({"--lr=1e-3"}, {"--lr=2e-3"}),
+              ElementsAre("--lr was 0.001, is 0.002: the run goes on with 0.002"));
+  const Flags others{"--warmup_steps=3",
+                     "--lr_decay=cosine",
+                     "--lr_floor=0",
+                     "--beta1=0.8",
+                     "--beta2=0.9",
+                     "--adam_eps=1e-6",
+                     "--weight_decay=1",
+                     "--clip_norm=2",
+                     "--precision=bf16",
+                     "--channels_last",
+                     "--micro_batch=2",
+                     "--max_skipped=1",
+                     "--activation_checkpointing"};
+  for (const std::string& flag : others) {
+    const std::string name = flag.substr(0, flag.find('='));
+    EXPECT_THAT(changes({}, {flag}), ElementsAre(AllOf(StartsWith(name + " was "), HasSubstr("the run goes on with"),
+                                                       Not(HasSubstr("last bits")))));
+  }
+}
+
+TEST(Changes, TheSizeOfABatchIsNotAMatterOfLastBits) {
+  const gflags::FlagSaver defaults_again;
+  const TrainConfig then = config_of({});
+  const TrainConfig now = *read_flags({"--run_dir=r", "--train_data=d", "--steps=1000", "--global_batch=16"});
+  EXPECT_THAT(changes_since(manifest_of_run(then, 100), now, {{"threads", "1"}}),
+              ElementsAre("--global_batch was 8, is 16: the run goes on with 16"));
+}
+
+TEST(Changes, WhatDecidesNoNumbersIsNotSaid) {
+  EXPECT_EQ(changes({}, {"--log_every=3", "--keep_last=7", "--step_timeout=5", "--threads=2"}), Flags());
+}
+
+TEST(Changes, MoreStepsMoveADecayAndFewerThanWereMadeLeaveNothingToGoOnWith) {
+  const auto with_steps = [](const std::string& decay, int64_t step, const std::string& steps) {
+    const gflags::FlagSaver defaults_again;
+    const TrainConfig then = config_of({"--lr_decay=" + decay});
+    const TrainConfig now =
+        *read_flags({"--run_dir=r", "--train_data=d", "--global_batch=8", "--lr_decay=" + decay, "--steps=" + steps});
+    return changes_since(manifest_of_run(then, step), now, {});
+  };
+  EXPECT_THAT(with_steps("constant", 100, "2000"), ElementsAre("--steps was 1000, is 2000: the run goes on with 2000"));
+  EXPECT_THAT(with_steps("cosine", 100, "2000"),
+              ElementsAre("--steps was 1000, is 2000: the run goes on with 2000, and --lr decays until then"));
+  EXPECT_EQ(with_steps("cosine", 700, "500"), Flags());
+}
+
+TEST(Changes, AnotherProgramAndOtherLastBitsAreSaid) {
+  checkpoint::Manifest then = manifest_of_run(config_of({}), 100);
+  then.source_revision = "0123456789ab-dirty";
+  EXPECT_THAT(changes_since(then, config_of({}), {{"threads", "2"}, {"new_key", "x"}}),
+              ElementsAre(AllOf(HasSubstr("0123456789ab-dirty"), HasSubstr(source_revision())),
+                          "threads was 1, is 2: the same samples and noise, other last bits"));
+}
+
+TEST(LastBits, NameWhatEachLibraryChoosesBy) {
+  const checkpoint::Metadata bits = arithmetic_of_rank(3);
+  EXPECT_EQ(bits.at("threads"), "3");
+  for (const std::string name :
+       {"cpu_capability", "kernels", "processor", "libtorch", "mkl", "onednn", "environment"}) {
+    EXPECT_FALSE(bits.at(name).empty()) << name;
+  }
+  ::unsetenv("DNNL_MAX_CPU_ISA");
+  ::setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 1);
+  ::setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16", 1);
+  EXPECT_THAT(arithmetic_of_rank(3).at("environment"),
+              AllOf(HasSubstr("ONEDNN_MAX_CPU_ISA=AVX2"), HasSubstr("ONEDNN_DEFAULT_FPMATH_MODE=BF16")));
+  EXPECT_NE(arithmetic_of_rank(3).at("environment"), bits.at("environment"));
+}
+
+TEST(LastBits, ARankThatDiffersIsNamedOnceForEachThing) {
+  const checkpoint::Metadata usual{{"threads", "8"}, {"kernels", "avx512"}};
+  EXPECT_EQ(differences_between_ranks({usual, usual, usual}), Flags());
+  EXPECT_THAT(differences_between_ranks(
+                  {usual, usual, {{"threads", "4"}, {"kernels", "avx2"}}, {{"threads", "2"}, {"kernels", "avx512"}}}),
+              ElementsAre(HasSubstr("kernels is avx2 on rank 2, avx512 on rank 0"),
+                          HasSubstr("threads is 4 on rank 2, 8 on rank 0")));
+}
+
+checkpoint::WeightsInfo weights_of(const TrainConfig& config) {
+  checkpoint::WeightsInfo info;
+  info.model = config.model;
+  info.sigma_min = config.path.sigma_min;
+  return info;
+}
+
+TEST(InitFrom, TakesWeightsThatMeanTheSame) {
+  const TrainConfig config = config_of({"--init_from=w", "--dropout=0.1", "--activation_checkpointing"});
+  checkpoint::WeightsInfo info = weights_of(config);
+  info.model.dropout = 0.3;
+  info.model.zero_init = false;
+  info.model.activation_checkpointing = false;
+  info.sigma_min = 0.1;
+  EXPECT_NO_THROW(check_same_meaning(info, config));
+}
+
+TEST(InitFrom, ListsEachThingThatWouldMeanSomethingElse) {
+  const TrainConfig config = config_of({"--init_from=w.safetensors", "--time_scale=1", "--num_heads=2"});
+  checkpoint::WeightsInfo info = weights_of(config_of({}));
+  info.objective = "score";
+  info.path = "vp";
+  info.model.image_size = 64;
+  EXPECT_THAT([&] { check_same_meaning(info, config); },
+              ThrowsMessage<SharedError>(AllOf(
+                  HasSubstr("w.safetensors"), HasSubstr("time_scale was 1000 there, is 1 here"),
+                  HasSubstr("num_heads was 4 there, is 2 here"), HasSubstr("Give --num_heads=4"),
+                  HasSubstr("image_size was 64 there, is 32 here"), HasSubstr("objective was score there, is fm here"),
+                  HasSubstr("path was vp there, is ot here"))));
+}
+
+TEST(DropoutNote, IsForMasksThatAreNotKeyedBySample) {
+  EXPECT_EQ(dropout_note(0.1, c10::Device(c10::kCPU)), "");
+  EXPECT_EQ(dropout_note(0, c10::Device(c10::kCUDA, 0)), "");
+  EXPECT_THAT(dropout_note(0.1, c10::Device(c10::kCUDA, 0)), HasSubstr("seeded per (step, rank, micro-batch)"));
+}
+
+TEST(Settings, ProblemsNameTheFlagOfThisProgramAndWhatWasFound) {
+  EXPECT_THAT(
+      [] {
+        config_of({"--solver_steps=0", "--lr=-1e-9", "--adam_eps=-1e-12", "--clip_norm=-2", "--step_timeout=-3",
+                   "--label_drop=7", "--lr_floor=5", "--ema_decays=1.5", "--sigma_min=2e-7"});
+      },
+      ThrowsMessage<SharedError>(
+          AllOf(HasSubstr("--solver_steps=0"), Not(HasSubstr("--steps=0")), HasSubstr("--lr=-1e-09"),
+                HasSubstr("--adam_eps=-1e-12"), HasSubstr("--clip_norm=-2"), HasSubstr("--step_timeout=-3"),
+                HasSubstr("--label_drop=7"), HasSubstr("--lr_floor=5"), HasSubstr("--ema_decays: 1.5"))));
+}
+
+}  // namespace
+}  // namespace cfm::trainer

@@ -1,0 +1,38 @@
+#include "trainer/guard.h"
+
+#include <ATen/ops/full.h>
+
+#include <cmath>
+
+#include "support/mpi_tests.h"
+
+namespace cfm::trainer {
+namespace {
+
+using test::session;
+
+TEST(AgreedGradientNorm, IsRankZerosOnEveryRankWhateverTheirOwnWouldBe) {
+  // 4 ones and a rank that is off by a little: as another instruction set would be.
+  const double off = session().rank() * 1e-6;
+  EXPECT_EQ(agreed_gradient_norm({at::full({4}, 1 + off)}, session()), 2.0);
+}
+
+TEST(AgreedGradientNorm, NotFiniteOnRankZeroIsNotFiniteOnAll) {
+  const double value = session().rank() == 0 ? std::nan("") : 1;
+  EXPECT_TRUE(std::isnan(agreed_gradient_norm({at::full({4}, value)}, session())));
+}
+
+TEST(FiniteOrNan, PoisonsTheWeightOfALossThatIsNotFinite) {
+  EXPECT_EQ(finite_or_nan(0.25, at::full({}, 3.0)).item<double>(), 0.25);
+  EXPECT_TRUE(std::isnan(finite_or_nan(0.25, at::full({}, INFINITY)).item<double>()));
+}
+
+TEST(EndlessSkipping, EndsTheRunAtTheLimitAndNotBefore) {
+  EXPECT_NO_THROW(refuse_endless_skipping(9, 10, 100));
+  EXPECT_THROW(refuse_endless_skipping(10, 10, 100), SharedError);
+}
+
+}  // namespace
+}  // namespace cfm::trainer
+
+int main(int argc, char** argv) { return cfm::test::run_mpi_tests(argc, argv); }

@@ -1,0 +1,47 @@
+#include "trainer/look.h"
+
+#include <algorithm>
+
+#include "base/number_text.h"
+
+namespace cfm::trainer {
+
+HeldOutLook::HeldOutLook(const RunState& state, const TrainConfig& config, const OpenedData& data, Report& report,
+                         const parallel::MpiSession& session, c10::Device device)
+    : state_(state),
+      config_(config),
+      data_(data),
+      report_(report),
+      session_(session),
+      device_(device),
+      best_(state.net) {
+  const std::vector<double>& decays = state.ema.decays();
+  if (!decays.empty()) {
+    const auto longest = std::max_element(decays.begin(), decays.end());
+    average_name_ = "ema_" + number_text(*longest);
+    best_ = models::network_on(config.model, state.ema.average(static_cast<size_t>(longest - decays.begin())));
+  } else if (config.val_every > 0 || config.sample_every > 0) {
+    report.note("held-out   losses and samples are of the weights themselves: --ema_decays is empty");
+  }
+}
+
+void HeldOutLook::take(parallel::Watchdog& watchdog) {
+  const int64_t step = state_.at.step;
+  const Pulse pulse{.works = [&] { watchdog.enter("held-out", step); },
+                    .waits = [&] { watchdog.wait("held-out", step); }};
+  if (data_.val && due(config_.val_every, step)) {
+    const auto loss = [&](models::UNet& net) {
+      return validation_loss(net, config_.path, *data_.val, config_.val_images, config_.sample.net_batch, session_,
+                             device_, pulse);
+    };
+    report_.validation(step, "raw", loss(*state_.net));
+    if (!average_name_.empty()) report_.validation(step, average_name_, loss(*best_));
+  }
+  if (due(config_.sample_every, step)) {
+    const std::string file = config_.run_dir + "/samples/" + checkpoint::step_name(step) + ".png";
+    write_sample_grid(*best_, config_.sample, data_.train.image_shape(), file, session_, device_, pulse);
+    report_.samples(step, file);
+  }
+}
+
+}  // namespace cfm::trainer

@@ -1,0 +1,130 @@
+#include "trainer/resume.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <set>
+
+#include "base/log.h"
+#include "base/number_text.h"
+#include "trainer/source_revision.h"
+
+namespace cfm::trainer {
+namespace {
+
+// Fields of the network that do not change what weights mean.
+const std::set<std::string> kOfTrainingOnly{"activation_checkpointing", "dropout", "zero_init"};
+// Fields that follow from the data.
+const std::set<std::string> kOfTheData{"image_size", "in_channels", "out_channels"};
+
+std::string flag_change(const std::string& name, const std::string& then, const std::string& now,
+                        const TrainConfig& config) {
+  const auto shown = [](const std::string& value) { return value.empty() ? "empty" : value; };
+  std::string line =
+      "--" + name + " was " + shown(then) + ", is " + shown(now) + ": the run goes on with " + shown(now);
+  if (name == "steps" && config.schedule.lr_decay != "constant") line += ", and --lr decays until then";
+  return line;
+}
+
+}  // namespace
+
+void check_resumable(const checkpoint::Manifest& manifest, const TrainConfig& config, const std::string& fingerprint) {
+  Problems problems;
+  const auto same = [&](const std::string& what, const std::string& then, const std::string& now) {
+    if (then != now)
+      problems.push_back(what + " is " + now + ", the run's checkpoint was made with " + then +
+                         ": a resume cannot change it. Give the old value, or another --run_dir.");
+  };
+  same("--seed", std::to_string(manifest.seed), std::to_string(config.seed));
+  same("the fingerprint of --train_data", manifest.dataset_fingerprint, fingerprint);
+  for (const auto& [name, now] : models::to_metadata(config.model)) {
+    const auto then = manifest.model.find(name);
+    if (name != "activation_checkpointing" && then != manifest.model.end())
+      same("the network's " + name, then->second, now);
+  }
+  for (const std::string name :
+       {"sigma_min", "ema_decays", "ema_warmup", "horizontal_flip", "label_drop", "optimizer"}) {
+    const auto then = manifest.flags.find(name), now = config.flags.find(name);
+    if (then != manifest.flags.end() && now != config.flags.end()) same("--" + name, then->second, now->second);
+  }
+  check_no_problems(problems);
+}
+
+std::vector<std::string> changes_since(const checkpoint::Manifest& manifest, const TrainConfig& config,
+                                       const checkpoint::Metadata& last_bits) {
+  std::vector<std::string> changes;
+  for (const std::string& name : config.deciding_flags) {
+    const auto then = manifest.flags.find(name), now = config.flags.find(name);
+    if (then == manifest.flags.end() || now == config.flags.end() || then->second == now->second) continue;
+    if (name == "steps" && config.steps <= manifest.progress.step) continue;  // nothing goes on: the end says so
+    changes.push_back(flag_change(name, then->second, now->second, config));
+  }
+  if (manifest.source_revision != source_revision()) {
+    changes.push_back("the program was built from " + manifest.source_revision + ", is from " + source_revision() +
+                      ": the same samples and noise, other bits where its arithmetic changed");
+  }
+  for (const auto& [name, now] : last_bits) {
+    const auto then = manifest.last_bits.find(name);
+    if (then != manifest.last_bits.end() && then->second != now) {
+      changes.push_back(name + " was " + then->second + ", is " + now +
+                        ": the same samples and noise, other last bits");
+    }
+  }
+  return changes;
+}
+
+bool resume(RunState& state, const TrainConfig& config, const std::string& fingerprint,
+            const checkpoint::Metadata& last_bits, checkpoint::Store& store, const parallel::MpiSession& session) {
+  const at::NoGradGuard no_grad;
+  const auto manifest = store.load_newest(parts_of(state, config, fingerprint), [&](const checkpoint::Manifest& found) {
+    check_resumable(found, config, fingerprint);
+  });
+  if (!manifest) return false;
+  state.at = manifest->progress;
+  if (session.rank() == 0) {
+    for (const std::string& change : changes_since(*manifest, config, last_bits)) say("resume: " + change);
+  }
+  return true;
+}
+
+void check_same_meaning(const checkpoint::WeightsInfo& info, const TrainConfig& config) {
+  Problems problems;
+  const auto same = [&](const std::string& what, const std::string& then, const std::string& now,
+                        const std::string& remedy) {
+    if (then != now)
+      problems.push_back("--init_from=" + config.init_from + ": " + what + " was " + then + " there, is " + now +
+                         " here: its weights would mean something else. " + remedy);
+  };
+  const auto then = models::to_metadata(info.model);
+  for (const auto& [name, now] : models::to_metadata(config.model)) {
+    if (kOfTrainingOnly.contains(name)) continue;
+    same("the network's " + name, then.at(name), now,
+         kOfTheData.contains(name) ? "Give --train_data of the same shape."
+                                   : "Give --" + name + "=" + then.at(name) + ".");
+  }
+  const checkpoint::WeightsInfo of_this_run;
+  same("the objective", info.objective, of_this_run.objective, "Give weights of that objective.");
+  same("the path", info.path, of_this_run.path, "Give weights of that path.");
+  check_no_problems(problems);
+}
+
+void start_from_weights(RunState& state, const TrainConfig& config, const parallel::MpiSession& session) {
+  if (config.init_from.empty()) return;
+  checkpoint::WeightsInfo info;
+  parallel::agree_on(session, [&] {
+    info = checkpoint::weights_info(checkpoint::read_safetensors_metadata(config.init_from), config.init_from);
+    check_same_meaning(info, config);
+    const at::NoGradGuard no_grad;
+    checkpoint::load_tensors(checkpoint::read_safetensors(config.init_from).tensors, state.parameters,
+                             config.init_from);
+    state.ema = models::Ema(config.ema, state.parameters);
+  });
+  if (session.rank() != 0) return;
+  say("weights    " + config.init_from + ": " + checkpoint::weights_name(info) + " of step " +
+      std::to_string(info.step));
+  if (info.sigma_min != config.path.sigma_min) {
+    say("weights    were trained with --sigma_min=" + number_text(info.sigma_min) + ": the run goes on with " +
+        number_text(config.path.sigma_min));
+  }
+}
+
+}  // namespace cfm::trainer
