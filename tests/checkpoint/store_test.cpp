@@ -261,8 +261,7 @@ TEST_F(CheckpointStore, AFailedSaveLeavesEarlierCheckpointsAndNothingElse) {
   {
     const FileSizeLimit limit(1 << 20);
     const std::string text = error_text([&] { store.save(parts_of(200, 1 << 20), manifest); }, ExitCode::kRetry);
-    EXPECT_TRUE(has(
-        text, {"step_000000200." + this_writer(session().host()).job + ".0.tmp/model.safetensors", "File too large"}));
+    EXPECT_TRUE(has(text, {"step_000000200.", ".0.tmp/model.safetensors", "File too large"}));
   }
   EXPECT_EQ(names(), Names{"step_000000100"});
   EXPECT_EQ(loaded(), 100);
