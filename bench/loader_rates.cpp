@@ -29,6 +29,7 @@
 #include "data/dataset.h"
 #include "data/hdf5_id.h"
 #include "data/loader.h"
+#include "data/planar.h"
 #include "flow/draws.h"
 
 namespace {

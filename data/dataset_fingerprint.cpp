@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "data/fingerprint.h"
+#include "data/planar.h"
 
 namespace cfm::data {
 namespace {

@@ -29,6 +29,7 @@ struct FileFacts {
   struct Probe {
     int64_t image;
     std::string hash;  // XXH3-128 of its bytes as libhdf5 reads them
+    bool operator==(const Probe&) const = default;
   };
   uint64_t file_bytes = 0;  // when it was opened
   uint64_t userblock = 0;   // bytes before the HDF5 file in the file
@@ -54,6 +55,8 @@ struct FileFacts {
   std::vector<int64_t> labels;  // as stored
   std::vector<std::string> block_hashes;
   std::map<std::string, std::string> attributes;  // text attributes of the file; empty for others
+
+  bool operator==(const FileFacts&) const = default;
 };
 
 // Bytes for a pipe or a broadcast, and back.

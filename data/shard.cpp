@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "data/planar.h"
 
 namespace cfm::data {
 namespace {
@@ -45,12 +46,6 @@ uint64_t file_bytes(const Descriptor& file, const path& path) {
 }
 
 }  // namespace
-
-void to_planar(std::span<const uint8_t> interleaved, const ImageShape& shape, std::span<uint8_t> out) {
-  const auto channels = static_cast<size_t>(shape.channels), area = out.size() / channels;
-  for (size_t c = 0; c < channels; ++c)
-    for (size_t i = 0; i < area; ++i) out[c * area + i] = interleaved[i * channels + c];
-}
 
 struct Shard::Impl {
   std::filesystem::path path;

@@ -55,7 +55,4 @@ class Shard {
   std::unique_ptr<Impl> impl_;
 };
 
-// Pixels of one image as files hold them (HWC) to CHW.
-void to_planar(std::span<const uint8_t> interleaved, const ImageShape& shape, std::span<uint8_t> out);
-
 }  // namespace cfm::data

@@ -1,4 +1,4 @@
-"""seeds.py tar|npz|pickle DIR: small whole files of every kind that is read, for a fuzzer to start from."""
+"""seeds.py tar|npz|pickle|read_plan DIR: small whole files of every kind that is read, for a fuzzer to start from."""
 import io
 import pickle
 import sys
@@ -52,4 +52,12 @@ def pickles():
         (out / (file.name + "_numpy1")).write_bytes(file.read_bytes().replace(b"numpy._core.", b"numpy.core."))
 
 
-{"tar": tars, "npz": npzs, "pickle": pickles}[kind]()
+def read_plans():
+    # As read_plan_fuzz.cpp decodes them: type, flags, storage, shape, then what these ask for.
+    for name, shape in {"chw": (9, 3, 4, 4), "hwc": (9, 4, 4, 3), "grey": (9, 4, 4), "planar": (9, 48)}.items():
+        for storage in (0, 1, 2, 3):
+            head = bytes([0, 0xF8, storage, len(shape), *shape])
+            (out / f"{name}_{storage}").write_bytes(head + bytes([96]) * 8 + bytes(range(64)))
+
+
+{"tar": tars, "npz": npzs, "pickle": pickles, "read_plan": read_plans}[kind]()
