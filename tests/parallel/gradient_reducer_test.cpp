@@ -1,86 +1,29 @@
-// On the device that the environment's CFM_TEST_DEVICE names (cpu, if none). The tests of ReducedOnCpu are about our
-// MPI backend; on CUDA leave them out by --gtest_filter=-ReducedOnCpu.*
+// On the device of support/convolution_net.h. The tests of ReducedOnCpu are about our MPI backend.
 #include "parallel/gradient_reducer.h"
 
-#include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/conv2d.h>
 #include <ATen/ops/equal.h>
-#include <ATen/ops/silu.h>
 #include <ATen/ops/sum.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 
-#include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 
-#include "base/philox.h"
-#include "parallel/device.h"
 #include "parallel/mpi_backend.h"
+#include "support/convolution_net.h"
 #include "support/mpi_tests.h"
 
 namespace cfm::parallel {
 namespace {
 
+using test::Batch;
+using test::device;
+using test::kGlobalBatch;
+using test::loss_of;
+using test::Net;
+using test::normal;
 using test::session;
-using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
-
-c10::Device device() {
-  static const c10::Device chosen = [] {
-    const char* wanted = std::getenv("CFM_TEST_DEVICE");
-    at::globalContext().setAllowTF32CuDNN(false);  // gradients are compared in full precision
-    return choose_device(session(), wanted == nullptr ? "cpu" : wanted);
-  }();
-  return chosen;
-}
-
-at::Tensor normal(at::IntArrayRef shape, uint64_t id) {
-  const int64_t n = c10::multiply_integers(shape);
-  std::vector<float> values(static_cast<size_t>(n));
-  fill_normal(values, Stream{5, Purpose::kNoise, id});
-  return at::tensor(values).view(shape).to(device());
-}
-
-// Convolutions with SiLU between them: 3 -> 16 -> 16 -> 16 -> 3 channels, 5,651 parameters.
-struct Net {
-  NamedTensors parameters;
-  explicit Net(uint64_t seed = 1) {
-    const std::vector<int64_t> channels{3, 16, 16, 16, 3};
-    for (size_t i = 0; i + 1 < channels.size(); ++i) {
-      const std::string name = "conv" + std::to_string(i);
-      const double scale = 1 / std::sqrt(9.0 * static_cast<double>(channels[i]));
-      add(name + ".weight", normal({channels[i + 1], channels[i], 3, 3}, 100 * seed + i) * scale);
-      add(name + ".bias", normal({channels[i + 1]}, 100 * seed + 50 + i) * 0.1);
-    }
-  }
-  void add(const std::string& name, const at::Tensor& value) {
-    parameters.emplace_back(name, value.contiguous().set_requires_grad(true));
-  }
-  at::Tensor operator()(at::Tensor x) const {
-    for (size_t i = 0; i + 1 < parameters.size(); i += 2) {
-      x = at::conv2d(i == 0 ? x : at::silu(x), parameters[i].second, parameters[i + 1].second, 1, 1);
-    }
-    return x;
-  }
-};
-
-constexpr int64_t kGlobalBatch = 11;  // divides by none of 2, 3, 4
-
-// Inputs and targets of the whole batch of a step.
-struct Batch {
-  at::Tensor x, y;
-  explicit Batch(uint64_t step)
-      : x(normal({kGlobalBatch, 3, 8, 8}, 1000 + step)), y(normal({kGlobalBatch, 3, 8, 8}, 2000 + step)) {}
-};
-
-// Summed over images [first, last), as a share of the mean over the whole batch.
-at::Tensor loss_of(const Net& net, const Batch& batch, int64_t first, int64_t last) {
-  const at::Tensor difference = net(batch.x.slice(0, first, last)) - batch.y.slice(0, first, last);
-  return difference.square().mean({1, 2, 3}).sum() / static_cast<double>(kGlobalBatch);
-}
 
 struct Slots {
   int64_t first, last;
@@ -102,6 +45,19 @@ void run_backward(GradientReducer& reducer, const Net& net, const Batch& batch, 
     loss.backward();
   }
   reducer.finish();
+}
+
+// `alone` is the same network, here trained by this process on the joined batch.
+void expect_gradients_of_the_joined_batch(const GradientReducer& reducer, Net& alone, const Batch& batch) {
+  loss_of(alone, batch, 0, kGlobalBatch).backward();
+  const std::vector<at::Tensor> found = reducer.gradients();
+  ASSERT_EQ(found.size(), alone.parameters.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    auto& [name, parameter] = alone.parameters[i];
+    const double error = (found[i] - parameter.grad()).abs().max().item<double>();
+    EXPECT_LT(error, 5e-6 * parameter.grad().abs().max().item<double>()) << name;
+    parameter.mutable_grad().reset();
+  }
 }
 
 // Several buckets for this small net.
@@ -130,15 +86,7 @@ TEST_F(Reduced, GradientsEqualOneProcessOnTheJoinedBatch) {
     for (uint64_t step = 0; step < 3; ++step) {
       const Batch batch(step);
       run_backward(reducer, net, batch, micro_batches);
-      loss_of(alone, batch, 0, kGlobalBatch).backward();
-      const std::vector<at::Tensor> found = reducer.gradients();
-      ASSERT_EQ(found.size(), alone.parameters.size());
-      for (size_t i = 0; i < found.size(); ++i) {
-        const at::Tensor expected = alone.parameters[i].second.grad();
-        const double error = (found[i] - expected).abs().max().item<double>() / expected.abs().max().item<double>();
-        EXPECT_LT(error, 5e-6) << alone.parameters[i].first << " in step " << step;
-        alone.parameters[i].second.mutable_grad().reset();
-      }
+      expect_gradients_of_the_joined_batch(reducer, alone, batch);
       reducer.zero_gradients();
     }
   }
@@ -262,15 +210,10 @@ TEST_F(Reduced, GradientsLieInMemoryAsTheirParametersDo) {
   for (uint64_t step = 0; step < 2; ++step) {
     const Batch batch(step);
     run_backward(reducer, net, batch, 2);
-    loss_of(alone, batch, 0, kGlobalBatch).backward();
-    const std::vector<at::Tensor> found = reducer.gradients();
-    for (size_t i = 0; i < found.size(); ++i) {
+    expect_gradients_of_the_joined_batch(reducer, alone, batch);
+    for (size_t i = 0; i < net.parameters.size(); ++i) {
       const auto& [name, parameter] = net.parameters[i];
-      EXPECT_EQ(found[i].strides(), parameter.strides()) << name << " in step " << step;
-      const at::Tensor expected = alone.parameters[i].second.grad();
-      const double error = (found[i] - expected).abs().max().item<double>() / expected.abs().max().item<double>();
-      EXPECT_LT(error, 5e-6) << name << " in step " << step;
-      alone.parameters[i].second.mutable_grad().reset();
+      EXPECT_EQ(reducer.gradients()[i].strides(), parameter.strides()) << name << " in step " << step;
     }
     reducer.zero_gradients();
   }
