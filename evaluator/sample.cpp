@@ -6,7 +6,7 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstring>
+#include <algorithm>
 
 #include "base/log.h"
 #include "evaluator/labels.h"
@@ -65,8 +65,7 @@ at::Tensor gather_images(const at::Tensor& mine, int64_t count, const parallel::
   if (session.rank() != 0) return {};
   at::Tensor all = at::empty({count, mine.size(1), mine.size(2), mine.size(3)}, at::kByte);
   char* at = reinterpret_cast<char*>(all.mutable_data_ptr<uint8_t>());
-  for (const std::string& share : shares)
-    at = static_cast<char*>(std::memcpy(at, share.data(), share.size())) + share.size();
+  for (const std::string& share : shares) at = std::copy(share.begin(), share.end(), at);
   return all;
 }
 

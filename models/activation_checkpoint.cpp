@@ -70,7 +70,7 @@ class ActivationCheckpoint : public torch::autograd::Function<ActivationCheckpoi
     return recipe->segment(tensors.slice(0, recipe->inputs).vec());
   }
 
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     check(!at::GradMode::is_enabled(),
           "activation checkpointing has no second derivative; build the network with activation_checkpointing = false");
     const auto capsule = ctx->saved_data["recipe"].toCapsule();

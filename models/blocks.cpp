@@ -43,6 +43,7 @@ at::Tensor run(bool checkpointing, const Segment& segment, const std::vector<at:
                const torch::nn::Module& block) {
   if (checkpointing) return activation_checkpoint(segment, inputs, block.parameters());
   std::vector<at::Tensor> views;
+  views.reserve(inputs.size());
   for (const at::Tensor& input : inputs) views.push_back(input.view_as(input));
   return segment(views);
 }
@@ -185,7 +186,8 @@ void Weights::draw(uint64_t seed, uint64_t index) {
     case Start::kUniform:
       break;
   }
-  const float bound = 1 / std::sqrt(static_cast<float>(weight.numel() / weight.size(0)));
+  const int64_t fan_in = weight.numel() / weight.size(0);
+  const float bound = 1 / std::sqrt(static_cast<float>(fan_in));
   for (at::Tensor* const x : {&weight, &bias}) {
     fill_uniform(numbers(*x), {seed, Purpose::kWeights, index + (x == &bias ? 1 : 0)});
     for (float& value : numbers(*x)) value = bound * (2 * value - 1);

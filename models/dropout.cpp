@@ -96,7 +96,7 @@ class KeyedDropout : public torch::autograd::Function<KeyedDropout> {
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
-                                                 torch::autograd::variable_list grads) {
+                                                 const torch::autograd::variable_list& grads) {
     const at::Tensor mask = ctx->get_saved_variables()[0];
     const double keep_scale = ctx->saved_data["keep_scale"].toDouble();
     if (at::GradMode::is_enabled()) return {grads[0] * (mask.to(grads[0].scalar_type()) * keep_scale), {}};

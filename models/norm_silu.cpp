@@ -179,7 +179,7 @@ class NormSilu : public torch::autograd::Function<NormSilu> {
     return out.y;
   }
 
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
     const Inputs in{
         saved[0], saved[1], saved[2], saved[3], saved[4], saved[5], ctx->saved_data["keep_scale"].toDouble()};
