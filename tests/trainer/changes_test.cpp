@@ -39,7 +39,7 @@ checkpoint::Manifest manifest_of_run(const TrainConfig& config, int64_t step) {
 }
 
 std::vector<std::string> changes(const Flags& then, const Flags& now) {
-  return changes_since(manifest_of_run(config_of(then), 100), config_of(now), {{"threads", "1"}});
+  return changes_since(manifest_of_run(config_of(then), 100), config_of(now), data::Fingerprint(), {{"threads", "1"}});
 }
 
 TEST(Changes, TheSameCommandHasNone) { EXPECT_EQ(changes({"--lr=1e-3"}, {"--lr=1e-3"}), Flags()); }
@@ -71,7 +71,7 @@ TEST(Changes, TheSizeOfABatchIsNotAMatterOfLastBits) {
   const gflags::FlagSaver defaults_again;
   const TrainConfig then = config_of({});
   const TrainConfig now = *read_flags({"--run_dir=r", "--train_data=d", "--steps=1000", "--global_batch=16"});
-  EXPECT_THAT(changes_since(manifest_of_run(then, 100), now, {{"threads", "1"}}),
+  EXPECT_THAT(changes_since(manifest_of_run(then, 100), now, data::Fingerprint(), {{"threads", "1"}}),
               ElementsAre("--global_batch was 8, is 16: the run goes on with 16"));
 }
 
@@ -85,7 +85,7 @@ TEST(Changes, MoreStepsMoveADecayAndFewerThanWereMadeLeaveNothingToGoOnWith) {
     const TrainConfig then = config_of({"--lr_decay=" + decay});
     const TrainConfig now =
         *read_flags({"--run_dir=r", "--train_data=d", "--global_batch=8", "--lr_decay=" + decay, "--steps=" + steps});
-    return changes_since(manifest_of_run(then, step), now, {});
+    return changes_since(manifest_of_run(then, step), now, data::Fingerprint(), {});
   };
   EXPECT_THAT(with_steps("constant", 100, "2000"), ElementsAre("--steps was 1000, is 2000: the run goes on with 2000"));
   EXPECT_THAT(with_steps("cosine", 100, "2000"),
@@ -96,9 +96,30 @@ TEST(Changes, MoreStepsMoveADecayAndFewerThanWereMadeLeaveNothingToGoOnWith) {
 TEST(Changes, AnotherProgramAndOtherLastBitsAreSaid) {
   checkpoint::Manifest then = manifest_of_run(config_of({}), 100);
   then.source_revision = "0123456789ab-dirty";
-  EXPECT_THAT(changes_since(then, config_of({}), {{"threads", "2"}, {"new_key", "x"}}),
+  EXPECT_THAT(changes_since(then, config_of({}), data::Fingerprint(), {{"threads", "2"}, {"new_key", "x"}}),
               ElementsAre(AllOf(HasSubstr("0123456789ab-dirty"), HasSubstr(source_revision())),
                           "threads was 1, is 2: the same samples and noise, other last bits"));
+}
+
+TEST(OtherData, IsRefusedWithBothFingerprintsAndTheSameImagesPackedAnewAreToldSo) {
+  checkpoint::Manifest then = manifest_of_run(config_of({}), 100);
+  then.dataset_fingerprint = "f1";
+  then.dataset_images_fingerprint = "i1";
+  const auto refusal = [&](const data::Fingerprint& now) {
+    return [&then, now] { check_resumable(then, config_of({}), now); };
+  };
+  EXPECT_NO_THROW(refusal({.images = "i1", .files = "f1"})());
+  EXPECT_THAT(refusal({.images = "i2", .files = "f2"}),
+              ThrowsMessage<SharedError>(AllOf(HasSubstr("--train_data=d"), HasSubstr("other data"), HasSubstr("i2"),
+                                               HasSubstr("f2"), HasSubstr("i1"), HasSubstr("f1"),
+                                               HasSubstr("--allow_other_data"))));
+  EXPECT_THAT(refusal({.images = "i1", .files = "f2"}),
+              ThrowsMessage<SharedError>(HasSubstr("the same images in another packing")));
+  const TrainConfig allowing = config_of({"--allow_other_data"});
+  const data::Fingerprint packed_anew{.images = "i1", .files = "f2"};
+  EXPECT_NO_THROW(check_resumable(then, allowing, packed_anew));
+  EXPECT_THAT(changes_since(then, allowing, packed_anew, {}),
+              ElementsAre(HasSubstr("the same images in another packing")));
 }
 
 TEST(LastBits, NameWhatEachLibraryChoosesBy) {

@@ -12,7 +12,7 @@
 #include "data/npz.h"
 #include "support/tiny_weights.h"
 #include "support/training_run.h"
-#include "trainer/prepare.h"
+#include "trainer/guard.h"
 
 namespace cfm::test {
 namespace {
