@@ -25,12 +25,12 @@ Problems EmaConfig::validate() const {
   return problems;
 }
 
-Ema::Ema(const EmaConfig& config, std::vector<std::pair<std::string, at::Tensor>> parameters) : config_(config) {
+Ema::Ema(const EmaConfig& config, const std::vector<std::pair<std::string, at::Tensor>>& parameters) : config_(config) {
   check_no_problems(config_.validate());
   const at::NoGradGuard no_grad;
-  for (auto& [name, parameter] : parameters) {
-    names_.push_back(std::move(name));
-    parameters_.push_back(std::move(parameter));
+  for (const auto& [name, parameter] : parameters) {
+    names_.push_back(name);
+    parameters_.push_back(parameter);
   }
   for (size_t i = 0; i < config_.decays.size(); ++i) {
     averages_.emplace_back();

@@ -20,7 +20,7 @@ struct EmaConfig {
 class Ema {
  public:
   // Starts as a copy of the parameters.
-  Ema(const EmaConfig& config, std::vector<std::pair<std::string, at::Tensor>> parameters);
+  Ema(const EmaConfig& config, const std::vector<std::pair<std::string, at::Tensor>>& parameters);
   // average <- decay * average + (1 - decay) * parameter. `updates`: how many there have been before this one.
   void update(int64_t updates);
   const std::vector<double>& decays() const { return config_.decays; }
