@@ -98,7 +98,8 @@ Manifest manifest_from_json(const std::string& text, const std::string& where) {
   m.global_batch = value_of<int64_t>(all, "global_batch", where);
   m.data_groups = value_of<int64_t>(all, "data_groups", where);
   m.dataset_fingerprint = value_of<std::string>(all, "dataset_fingerprint", where);
-  m.dataset_images_fingerprint = value_of<std::string>(all, "dataset_images_fingerprint", where);
+  if (all.contains("dataset_images_fingerprint"))  // not in the first checkpoints of this version
+    m.dataset_images_fingerprint = value_of<std::string>(all, "dataset_images_fingerprint", where);
   m.source_revision = value_of<std::string>(all, "source_revision", where);
   m.model = value_of<Metadata>(all, "model", where);
   m.flags = value_of<Metadata>(all, "flags", where);

@@ -181,7 +181,8 @@ WeightsInfo weights_info(const Metadata& metadata, const std::string& where) {
   info.ema_decay = reader.number<double>("ema_decay");
   info.step = reader.number<int64_t>("step");
   info.dataset_fingerprint = reader.text("dataset_fingerprint");
-  info.dataset_images_fingerprint = reader.text("dataset_images_fingerprint");
+  if (metadata.contains("dataset_images_fingerprint"))  // not in the first files of this version
+    info.dataset_images_fingerprint = reader.text("dataset_images_fingerprint");
   return info;
 }
 

@@ -1,5 +1,7 @@
 #include "data/dataset.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -48,6 +50,15 @@ std::string gigabytes(int64_t bytes) {
   return text;
 }
 
+// Each shard is an open file: a thousand of them are more than many a shell allows.
+void allow_open_files(size_t count) {
+  constexpr size_t kOthers = 256;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= count + kOthers) return;
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, count + kOthers);
+  ::setrlimit(RLIMIT_NOFILE, &limit);  // if it fails, opening them says so
+}
+
 // "contiguous", or what the files differ in: "contiguous; gzip, chunks of (128,3,8,8)".
 std::string storage_text(const std::vector<Shard>& shards) {
   std::vector<std::string> seen;
@@ -56,6 +67,18 @@ std::string storage_text(const std::vector<Shard>& shards) {
   std::string text = seen.front();
   for (size_t i = 1; i < std::min<size_t>(seen.size(), 3); ++i) text += "; " + seen[i];
   return text + (seen.size() > 3 ? "; ..." : "");
+}
+
+// Whether all labels together go from 1 to 1000, in files that others wrote.
+bool are_from_one(const std::vector<Shard>& shards) {
+  int64_t least = 1, most = 0;
+  for (const Shard& shard : shards) {
+    if (!shard.attribute(kVersionName).empty()) return false;
+    const auto [low, high] = std::ranges::minmax(shard.labels());
+    least = std::min(least, low);
+    most = std::max(most, high);
+  }
+  return least == 1 && most == 1000;
 }
 
 }  // namespace
@@ -99,6 +122,9 @@ Dataset Dataset::open(const std::filesystem::path& path, const DatasetOptions& o
   Dataset dataset;
   dataset.path_ = path;
   dataset.read_facts(options);
+  dataset.labels_from_one_ = are_from_one(dataset.shards_);
+  if (dataset.labels_from_one_)
+    for (Shard& shard : dataset.shards_) shard.count_labels_from_one();
   for (const Shard& shard : dataset.shards_) {
     dataset.starts_.push_back(dataset.size_);
     dataset.size_ += shard.size();
@@ -120,6 +146,7 @@ bool Dataset::is_readable(size_t shard) const {
 }
 
 void Dataset::open_files(const DatasetOptions& options) {
+  allow_open_files(shards_.size());
   // Samples of foreign files make the fingerprint, so rank 0 opens those whatever it reads later.
   std::string fingerprint;
   options.ranks.together([&] {
@@ -154,7 +181,13 @@ void Dataset::verify_together(const DatasetOptions& options) {
   const auto mine = static_cast<size_t>(options.ranks.node_rank), step = static_cast<size_t>(options.ranks.node_size);
   options.ranks.together([&] {
     for (size_t i = mine; i < shards_.size(); i += step)
-      if (is_readable(i) && shards_[i].plan().access != Access::kOnePass) shards_[i].verify();
+      if (is_readable(i) && shards_[i].is_ours()) {
+        if (shards_[i].plan().access == Access::kOnePass) {
+          verify_in_one_pass(shards_[i], options.hdf5);
+        } else {
+          shards_[i].verify();
+        }
+      }
   });
 }
 

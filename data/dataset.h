@@ -54,6 +54,8 @@ class Dataset {
   int64_t verify() const;
   // What stands in checkpoints and results.
   const Fingerprint& fingerprint() const { return fingerprint_; }
+  // Whether labels are stored as 1..1000, as the downsampled ImageNet's are: here they are 0..999.
+  bool labels_from_one() const { return labels_from_one_; }
   // How images are read, and why, in words: "ram: 3.94 GB, shared by a node's 4 ranks".
   const std::string& access() const { return access_; }
   const std::filesystem::path& path() const { return path_; }
@@ -77,6 +79,7 @@ class Dataset {
   Slots readable_{0, 0};
   Fingerprint fingerprint_;
   std::string access_;
+  bool labels_from_one_ = false;
   std::unique_ptr<Staging> staging_;
   std::unique_ptr<ImageMemory> memory_;  // of the readable images; null: pread
 };

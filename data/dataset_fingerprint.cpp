@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -151,14 +152,37 @@ void for_all_images(const Shard& shard, Hdf5Process* hdf5,
 }
 
 void learn_images_fingerprint(const Shard& shard, Hdf5Process* hdf5) {
-  if (shard.is_ours() || !recall(shard.path()).empty()) return;
+  if (shard.is_ours()) return;
   const auto bytes = static_cast<size_t>(shard.image_shape().bytes());
   ImagesFingerprint sum;
   for_all_images(shard, hdf5, [&](int64_t first, std::span<const uint8_t> pixels) {
     for (size_t i = 0; i < pixels.size() / bytes; ++i)
       sum.add(pixels.subspan(i * bytes, bytes), shard.labels()[static_cast<size_t>(first) + i]);
   });
+  const std::string earlier = recall(shard.path());
+  check(earlier.empty() || earlier == sum.hex(),
+        shard.path().string() + " is damaged: its images hash to " + sum.hex() + ", to " + earlier +
+            " when they were read before, and the file's size and time of change are the same. Copy it again.");
   remember(shard.path(), sum.hex());
+}
+
+void verify_in_one_pass(const Shard& shard, Hdf5Process* hdf5) {
+  const auto bytes = static_cast<size_t>(shard.image_shape().bytes());
+  auto block = std::make_unique<Xxh3>();
+  const auto compare = [&](int64_t images) {
+    const auto number = static_cast<size_t>(block_count(images) - 1);
+    check(block->hex() == shard.block_hashes()[number],
+          shard.path().string() + " is damaged: images from " + std::to_string(number * kBlockImages) + " on hash to " +
+              block->hex() + ", expected " + shard.block_hashes()[number] + ". Copy it again.");
+    block = std::make_unique<Xxh3>();
+  };
+  for_all_images(shard, hdf5, [&](int64_t first, std::span<const uint8_t> pixels) {
+    for (size_t i = 0; i < pixels.size() / bytes; ++i) {
+      block->update(pixels.data() + i * bytes, bytes);
+      const int64_t images = first + static_cast<int64_t>(i) + 1;
+      if (images % kBlockImages == 0 || images == shard.size()) compare(images);
+    }
+  });
 }
 
 }  // namespace cfm::data

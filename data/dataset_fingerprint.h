@@ -28,8 +28,13 @@ struct Fingerprint {
 // not ours is open.
 Fingerprint fingerprint_of(const std::vector<Shard>& shards);
 
-// Reads all images of a file that others wrote, and remembers their part of the fingerprint.
+// Reads all images of a file that others wrote, and remembers their part of the fingerprint. Error if an earlier
+// reading of the same file, by path, size and time of change, gave another.
 void learn_images_fingerprint(const Shard& shard, Hdf5Process* hdf5);
+
+// Reads all images of a shard of ours that only libhdf5 can read any more (somebody compressed it), and compares them
+// with its block hashes; Error naming the first that differs.
+void verify_in_one_pass(const Shard& shard, Hdf5Process* hdf5);
 
 // All images of any shard, in order, in pieces of CHW images: (first, pixels). One thread at a time. `hdf5`: where
 // libhdf5 runs for what pread cannot serve; null: in this process.

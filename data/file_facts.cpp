@@ -171,7 +171,7 @@ void read_storage(const NamedDataset& imgs, FileFacts& facts) {
   const Hdf5Id properties(H5Dget_create_plist(imgs.id.get()), H5Pclose);
   check(properties.ok(), imgs.where + " is damaged: " + hdf5_reason() + ".");
   H5D_space_status_t status = H5D_SPACE_STATUS_NOT_ALLOCATED;
-  facts.allocated = H5Dget_space_status(imgs.id.get(), &status) >= 0 && status != H5D_SPACE_STATUS_NOT_ALLOCATED;
+  facts.allocated = H5Dget_space_status(imgs.id.get(), &status) >= 0 && status == H5D_SPACE_STATUS_ALLOCATED;
   facts.external = H5Pget_external_count(properties.get()) > 0;
   facts.storage_bytes = H5Dget_storage_size(imgs.id.get());
   switch (H5Pget_layout(properties.get())) {
@@ -201,8 +201,8 @@ void read_labels(const NamedDataset& labels, uint64_t images, FileFacts& facts) 
   const bool flat = labels.dims.size() == 1 || (labels.dims.size() == 2 && labels.dims[1] == 1);
   if (!flat || labels.dims[0] != images || images > facts.file_bytes) return;  // the plan refuses it
   H5D_space_status_t status = H5D_SPACE_STATUS_NOT_ALLOCATED;
-  check(H5Dget_space_status(labels.id.get(), &status) >= 0 && status != H5D_SPACE_STATUS_NOT_ALLOCATED,
-        labels.where + " was declared but never written. Pack it again.");
+  check(H5Dget_space_status(labels.id.get(), &status) >= 0 && status == H5D_SPACE_STATUS_ALLOCATED,
+        labels.where + " was declared but never written, or only partly. Pack it again.");
   facts.labels.resize(images);
   check(H5Dread(labels.id.get(), H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, facts.labels.data()) >= 0,
         labels.where + " cannot be read: " + hdf5_reason() + ".");

@@ -107,6 +107,7 @@ void limit_memory([[maybe_unused]] uint64_t more) {
 
 // Does one request.
 [[noreturn]] void work(Want want, const std::string& path, int answer, unsigned open_seconds) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   const rlimit no_core{0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
   // Facts are small beside the file; one pass keeps a row of chunks.
@@ -126,9 +127,12 @@ void limit_memory([[maybe_unused]] uint64_t more) {
       const std::string bytes = to_bytes(facts);
       say(Part::kValue, bytes.data(), bytes.size());
     } else {
+      ::alarm(open_seconds);  // for each piece
       cfm::data::read_in_one_pass(path, facts, [&](std::span<const uint8_t> pixels) {
+        ::alarm(0);  // the reader takes its time
         say(Part::kValue, pixels.data(), pixels.size());
         if (!heard) ::_exit(0);  // nobody reads any more
+        ::alarm(open_seconds);
       });
     }
   } catch (const Error& error) {
@@ -164,7 +168,7 @@ void limit_memory([[maybe_unused]] uint64_t more) {
 
 std::string how_it_ended(int status, unsigned open_seconds) {
   if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-    return "libhdf5 did not open it within " + std::to_string(open_seconds) + " s";
+    return "libhdf5 did not read it within " + std::to_string(open_seconds) + " s";
   if (WIFSIGNALED(status)) return std::string("libhdf5 crashed on it (") + ::strsignal(WTERMSIG(status)) + ")";
   return "libhdf5 gave up on it (exit code " + std::to_string(WEXITSTATUS(status)) + ")";
 }
@@ -187,7 +191,8 @@ bool Hdf5Process::Impl::read_answer(void* bytes, size_t size) {
   while (size > 0) {
     std::array<pollfd, 2> ready{{{answers.read_end.get(), POLLIN, 0}, {ends.read_end.get(), POLLIN, 0}}};
     if (::poll(ready.data(), ready.size(), -1) < 0) continue;
-    if ((ready[0].revents & POLLIN) == 0) return false;  // what a worker wrote before its end is read first
+    // What a worker wrote before its end is read first: also what it wrote while the two were looked at.
+    if ((ready[0].revents & POLLIN) == 0 && ::poll(ready.data(), 1, 0) != 1) return false;
     const ssize_t got = ::read(answers.read_end.get(), at, size);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return false;

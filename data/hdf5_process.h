@@ -21,7 +21,8 @@ class Hdf5Process {
   Hdf5Process& operator=(const Hdf5Process&) = delete;
 
   // read_facts and read_in_one_pass of file_facts.h, over there: the same values, the same Errors, and one that names
-  // the file if libhdf5 crashes or takes longer than open_seconds to open it. One thread at a time.
+  // the file if libhdf5 crashes or takes longer than open_seconds to open it, or for a piece of it. One thread at a
+  // time.
   FileFacts facts(const std::filesystem::path& path);
   void read_in_one_pass(const std::filesystem::path& path, const FileFacts& facts,
                         const std::function<void(std::span<const uint8_t>)>& take);

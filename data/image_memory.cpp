@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <string>
@@ -32,20 +33,29 @@ std::string gigabytes(uint64_t bytes) {
 constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
 
 // A number from a file of the kernel; kUnlimited for "max" or where there is no such file.
-uint64_t number_in(const char* file) {
+uint64_t number_in(const std::filesystem::path& file) {
   uint64_t value = kUnlimited;
   std::ifstream in(file);
   return in >> value ? value : kUnlimited;
 }
 
-// What the control group of a job leaves, by either version of the kernel's interface.
-uint64_t left_in_control_group() {
+// What the control groups of this process leave, each of them and those above: a job's limit stands at one of them.
+uint64_t left_in_control_groups() {
   uint64_t left = kUnlimited;
-  for (const auto& [limit_file, used_file] :
-       {std::pair("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        std::pair("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes")}) {
-    const uint64_t limit = number_in(limit_file), used = number_in(used_file);
+  const auto look = [&left](const std::filesystem::path& folder, const char* limit_file, const char* used_file) {
+    const uint64_t limit = number_in(folder / limit_file), used = number_in(folder / used_file);
     if (limit != kUnlimited && used != kUnlimited) left = std::min(left, limit > used ? limit - used : 0);
+  };
+  std::ifstream groups("/proc/self/cgroup");  // "0::/a/b" (version 2), "7:memory:/a/b" (version 1)
+  for (std::string line; std::getline(groups, line);) {
+    const bool second = line.starts_with("0::"), first = line.find(":memory:") != std::string::npos;
+    if (!second && !first) continue;
+    const std::filesystem::path root = second ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    std::filesystem::path group = line.substr(line.rfind(':') + 1);
+    for (; group.has_relative_path(); group = group.parent_path())
+      look(root / group.relative_path(), second ? "memory.max" : "memory.limit_in_bytes",
+           second ? "memory.current" : "memory.usage_in_bytes");
+    look(root, second ? "memory.max" : "memory.limit_in_bytes", second ? "memory.current" : "memory.usage_in_bytes");
   }
   return left;
 }
@@ -57,7 +67,7 @@ uint64_t available_memory() {
   uint64_t kilobytes = 0, available = kUnlimited;
   for (std::string name; info >> name;)
     if (name == "MemAvailable:" && info >> kilobytes) available = 1024 * kilobytes;
-  available = std::min(available, left_in_control_group());
+  available = std::min(available, left_in_control_groups());
   return available == kUnlimited ? 0 : available;
 }
 
@@ -95,7 +105,7 @@ void ImageMemory::Impl::map_shared(const Ranks& ranks) {
   const std::string name = "/cfm-" + ranks.job + "-" + std::to_string(ranks.node);
   int descriptor = -1;
   const bool leads = ranks.node_rank == 0;
-  // A name lives only until all have opened it, so that nothing is left behind by a job that is killed later.
+  // The name is gone before there is anything behind it, so that a job that is killed leaves nothing.
   try {
     ranks.together([&] {
       if (!leads) return;
@@ -104,23 +114,26 @@ void ImageMemory::Impl::map_shared(const Ranks& ranks) {
       ::shm_unlink(name.c_str());
       descriptor = ::shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
       if (descriptor < 0) no_room(size, std::string("shm_open says ") + std::strerror(errno));
+    });
+    ranks.together([&] {
+      if (!leads) descriptor = ::shm_open(name.c_str(), O_RDWR, 0600);
+      if (descriptor < 0) no_room(size, "shared memory " + name + " cannot be opened: " + std::strerror(errno));
+    });
+    ranks.together([&] {
+      if (!leads) return;
+      ::shm_unlink(name.c_str());
       const int error = ::posix_fallocate(descriptor, 0, static_cast<off_t>(size));
       if (error != 0)
         no_room(size, "shared memory has room for " + gigabytes(available_shared_memory()) + " (" +
                           std::strerror(error) + ")");
     });
-    ranks.together([&] {
-      if (!leads) descriptor = ::shm_open(name.c_str(), O_RDWR, 0600);
-      if (descriptor < 0) no_room(size, "shared memory " + name + " cannot be opened: " + std::strerror(errno));
-      map(descriptor, MAP_SHARED);
-    });
+    ranks.together([&] { map(descriptor, MAP_SHARED); });
   } catch (...) {
     if (descriptor >= 0) ::close(descriptor);
     if (leads) ::shm_unlink(name.c_str());
     throw;
   }
   ::close(descriptor);
-  if (leads) ::shm_unlink(name.c_str());
 }
 
 ImageMemory::ImageMemory(uint64_t bytes, const Ranks& ranks) : impl_(std::make_unique<Impl>()) {

@@ -21,7 +21,7 @@ Problems LoaderConfig::validate() const {
   at_least("global_batch", global_batch, 1);
   at_least("micro_batch", micro_batch, 0);
   at_least("loader_threads", threads, 1);
-  at_least("loader_ahead", ahead, 1);
+  at_least("ahead", ahead, 1);
   if (size < 1 || rank < 0 || rank >= size)
     problems.push_back("rank " + std::to_string(rank) + " of " + std::to_string(size) + ": expected 0 <= rank < size.");
   if (global_batch >= 1 && size > global_batch)

@@ -62,7 +62,7 @@ void check_stored_inside(const FileFacts& facts, const std::string& where) {
         where + " is virtual: its images are in other files. Give those, or convert it: h5repack IN.h5 OUT.h5");
   check(!facts.external,
         where + " keeps its data in another file; expected it inside. Convert it: h5repack IN.h5 OUT.h5");
-  check(facts.allocated, where + " was declared but never written. Pack it again.");
+  check(facts.allocated, where + " was declared but never written, or only partly. Pack it again.");
 }
 
 void check_within(uint64_t begin, uint64_t size, const FileFacts& facts, const std::string& what) {
@@ -120,7 +120,7 @@ void plan_storage(const FileFacts& facts, uint64_t bytes, const std::string& whe
   plan.storage = "contiguous";
 }
 
-void check_labels(const FileFacts& facts, int64_t images, const path& path, ReadPlan& plan) {
+void check_labels(const FileFacts& facts, int64_t images, const path& path) {
   const std::string where = "dataset `" + facts.labels_name + "` of " + path.string();
   const std::vector<uint64_t>& s = facts.labels_shape;
   check(s.size() == 1 || (s.size() == 2 && s[1] == 1),
@@ -132,7 +132,6 @@ void check_labels(const FileFacts& facts, int64_t images, const path& path, Read
   check(*least >= 0 && *most < int64_t{1} << 31,
         where + ": label " + std::to_string((*least < 0 ? least : most) - facts.labels.begin()) + " is " +
             std::to_string(*least < 0 ? *least : *most) + "; expected 0 or more, and below 2^31.");
-  plan.label_base = *least == 1 && *most == 1000 ? 1 : 0;  // the downsampled ImageNet's
 }
 
 void check_attributes(const FileFacts& facts, const path& path) {
@@ -179,7 +178,7 @@ ReadPlan plan_of(const FileFacts& facts, const path& path) {
   plan.shape = pixels.shape;
   plan.interleaved = pixels.interleaved && pixels.shape.channels > 1;
   plan_storage(facts, bytes, where, plan);
-  check_labels(facts, plan.images, path, plan);
+  check_labels(facts, plan.images, path);
   const auto blocks = static_cast<size_t>(block_count(plan.images));
   check(facts.block_hashes.empty() || facts.block_hashes.size() == blocks,
         "dataset `" + std::string(kHashesName) + "` of " + path.string() + " has " +

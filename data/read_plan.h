@@ -33,8 +33,7 @@ struct ReadPlan {
   uint64_t offset = 0;                  // kContiguous
   int64_t chunk_images = 0;             // kChunks: images in one
   std::vector<uint64_t> chunk_offsets;  // kChunks: where each lies in the file
-  std::string storage;     // for people: "contiguous", "chunks of 500 images", "gzip, chunks of (128,3,32,32)"
-  int64_t label_base = 0;  // 1: labels 1..1000 are taken as 0..999
+  std::string storage;  // for people: "contiguous", "chunks of 500 images", "gzip, chunks of (128,3,32,32)"
 
   // Where image `image` lies in the file. REQUIRES: access is not kOnePass.
   uint64_t place_of(int64_t image) const;

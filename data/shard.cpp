@@ -62,9 +62,6 @@ Shard::Shard(std::filesystem::path path, FileFacts facts) : impl_(std::make_uniq
   impl_->plan = plan_of(facts, path);
   impl_->path = std::move(path);
   impl_->facts = std::move(facts);
-  if (impl_->plan.label_base == 0) return;
-  impl_->shifted_labels = impl_->facts.labels;
-  for (int64_t& label : impl_->shifted_labels) label -= impl_->plan.label_base;
 }
 Shard::Shard(const std::filesystem::path& path) : Shard(path, read_facts(path)) {
   if (plan().access != Access::kOnePass) open();
@@ -78,7 +75,12 @@ ImageShape Shard::image_shape() const { return impl_->plan.shape; }
 const FileFacts& Shard::facts() const { return impl_->facts; }
 const ReadPlan& Shard::plan() const { return impl_->plan; }
 const std::vector<int64_t>& Shard::labels() const {
-  return impl_->plan.label_base == 0 ? impl_->facts.labels : impl_->shifted_labels;
+  return impl_->shifted_labels.empty() ? impl_->facts.labels : impl_->shifted_labels;
+}
+
+void Shard::count_labels_from_one() {
+  impl_->shifted_labels = impl_->facts.labels;
+  for (int64_t& label : impl_->shifted_labels) --label;
 }
 
 std::string Shard::attribute(const std::string& name) const {
@@ -105,7 +107,7 @@ void Shard::open(const std::filesystem::path& copy) {
     impl.read_bytes(at, pixels);
     check(xxh3_128_hex(pixels.data(), pixels.size()) == probe.hash,
           copy.string() + ": image " + std::to_string(probe.image) + " at byte " + std::to_string(at) +
-              " differs from what libhdf5 reads. Read it with --data_mode=ram or pack the file again, and report it.");
+              " differs from what libhdf5 reads. Pack the file again, and report it.");
   }
 }
 

@@ -29,6 +29,8 @@ class Shard {
   const FileFacts& facts() const;
   const ReadPlan& plan() const;
   const std::vector<int64_t>& labels() const;  // from 0 on
+  // The labels are stored from 1 on: labels() gives them less one.
+  void count_labels_from_one();
   // XXH3-128 of every 1024 images' bytes; empty if the file has none.
   const std::vector<std::string>& block_hashes() const { return facts().block_hashes; }
   std::string attribute(const std::string& name) const;  // text attributes of the file; empty if absent

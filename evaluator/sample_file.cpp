@@ -90,6 +90,7 @@ std::vector<data::Image> read_beside(const std::string& shards, int64_t count, d
                                      data::Hdf5Process& hdf5) {
   data::DatasetOptions options;
   options.hdf5 = &hdf5;
+  options.data_mode = "pread";  // a few images of many
   const data::Dataset dataset = data::Dataset::open(shards, options);
   check(dataset.size() >= count, "--beside=" + shards + " has " + std::to_string(dataset.size()) +
                                      " images, fewer than --count=" + std::to_string(count));

@@ -33,10 +33,12 @@ inline void mask_of_blocks(const MaskStream& stream, uint32_t block, uint8_t* ma
       k0 += 0x9E3779B9;
       k1 += 0xBB67AE85;
     }
+    // NOLINTBEGIN(bugprone-implicit-widening-of-multiplication-result): the compiler vectorises over an int
     words[4 * i] = c0;
     words[4 * i + 1] = c1;
     words[4 * i + 2] = c2;
     words[4 * i + 3] = c3;
+    // NOLINTEND(bugprone-implicit-widening-of-multiplication-result)
   }
   alignas(64) uint16_t halves[kMaskElements];  // on a little-endian machine the low half is first
   static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);

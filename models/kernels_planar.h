@@ -64,7 +64,7 @@ void planar_backward(const NormUnit& unit, int64_t first_channel, const T* x, co
     const Line line = line_of(unit, channel, mean, rstd);
     const float centre = mean - or_zero(unit.offset, channel);
     float sum = 0, sum_n = 0;
-    if (mask == nullptr) {
+    if (mask == nullptr) {  // NOLINT(bugprone-branch-clone): it does not look into loops with a pragma
 #pragma omp simd reduction(+ : sum, sum_n)
       for (int64_t i = 0; i < pixels; ++i) {
         const float value = load(row + i);

@@ -70,7 +70,7 @@ ImageSource open_hdf5(const std::filesystem::path& path, const SourceOptions& op
     source.labels.insert(source.labels.end(), shard.labels().begin(), shard.labels().end());
   }
   const Shard& first = dataset->shards().front();
-  if (first.plan().label_base != 0) source.notes.push_back(path.string() + ": labels 1 to 1000 are taken as 0 to 999");
+  if (dataset->labels_from_one()) source.notes.push_back(path.string() + ": labels 1 to 1000 are taken as 0 to 999");
   source.description = path.string() + ", " + std::to_string(dataset->shards().size()) + " HDF5 file" +
                        (dataset->shards().size() == 1 ? "" : "s") + ", " + first.plan().storage;
   parts->dataset = std::move(dataset);

@@ -73,7 +73,7 @@ std::string dataset_text(const std::filesystem::path& path, data::Hdf5Process& h
   text += line("images", grouped(dataset.size()));
   text += line("shape", data::shape_text(dataset.image_shape()) + " (C,H,W), uint8" +
                             (first.plan().interleaved ? ", stored as (H,W,C)" : ""));
-  text += line("classes", classes_text(dataset) + (first.plan().label_base == 1 ? "; stored from 1 on" : ""));
+  text += line("classes", classes_text(dataset) + (dataset.labels_from_one() ? "; stored from 1 on" : ""));
   text += line("storage", first.plan().storage);
   text += line("reading", cost.reading);
   text += line("advice", cost.advice);

@@ -122,6 +122,7 @@ void verify_shards(const path& place, const Packing& packing, const MpiSession& 
       try {
         data::Shard(file).verify();
       } catch (const Error& error) {
+        if (error.exit_code() != ExitCode::kWontWork) throw;  // a fault of the disk, not of the bytes
         std::filesystem::remove(file);
         throw Error(std::string(error.what()) + " It was removed: the same command packs it again.", ExitCode::kRetry);
       }
@@ -130,7 +131,9 @@ void verify_shards(const path& place, const Packing& packing, const MpiSession& 
 }
 
 PackReport report_of(const path& folder) {
-  const data::Dataset dataset = data::Dataset::open(folder);
+  data::DatasetOptions reading;
+  reading.metadata_only = true;
+  const data::Dataset dataset = data::Dataset::open(folder, reading);
   PackReport report;
   report.folder = folder;
   report.images = dataset.size();

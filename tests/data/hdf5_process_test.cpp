@@ -128,7 +128,7 @@ TEST(Hdf5Process, ThousandsOfDamagedFilesNeverTakeItDown) {
       ASSERT_NE(std::string(error.what()).find("b.h5"), std::string::npos) << error.what();
       ++refused;
       crashed += std::string(error.what()).find("libhdf5 crashed") != std::string::npos ? 1 : 0;
-      endless += std::string(error.what()).find("did not open it within") != std::string::npos ? 1 : 0;
+      endless += std::string(error.what()).find("did not read it within") != std::string::npos ? 1 : 0;
     }
   }
   std::printf("%d refused, %d of them because libhdf5 crashed and %d because it found no end; %d read\n", refused,
