@@ -26,28 +26,32 @@ KEPT_SECONDS = 90 * 24 * 3600
 
 
 def key(entry, common):
-    """What a result depends on."""
+    """What a result depends on; None for a file that does not go through the preprocessor."""
     command = shlex.split(entry["command"])
     if "-o" in command:
         at = command.index("-o")
         del command[at : at + 2]
     # With comments: a NOLINT is one.
-    text = subprocess.run([*command, "-E", "-P", "-C"], cwd=entry["directory"], check=True, capture_output=True).stdout
+    done = subprocess.run([*command, "-E", "-P", "-C"], cwd=entry["directory"], capture_output=True)
+    if done.returncode != 0:
+        return None
     told = " ".join(command).replace(str(ROOT), ".").encode()
-    return hashlib.sha256(b"\0".join([common, told, text])).hexdigest()
+    return hashlib.sha256(b"\0".join([common, told, done.stdout])).hexdigest()
 
 
 def check(entry, common):
     """Output of clang-tidy if it found something; None if the file is clean; True if it was known to be."""
-    stamp = CACHE / key(entry, common)
-    if stamp.exists():
+    known = key(entry, common)
+    stamp = CACHE / known if known else None
+    if stamp and stamp.exists():
         stamp.touch()
         return True
     done = subprocess.run([*TIDY, entry["file"]], capture_output=True, text=True)
     if done.returncode == 0:
-        stamp.touch()
+        if stamp:
+            stamp.touch()
         return None
-    return done.stdout + done.stderr
+    return f"{done.stdout}{done.stderr}clang-tidy ended with {done.returncode}"
 
 
 def main():
