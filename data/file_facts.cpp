@@ -131,6 +131,23 @@ std::vector<std::string> filters_of(hid_t properties, const std::string& where) 
   return filters;
 }
 
+// Whether all of a dataset has its place in the file. What never got one reads as zeros. (The status of the space says
+// "partly" of whatever compression made smaller, so chunks are counted.)
+bool is_written(const NamedDataset& dataset, hid_t properties) {
+  H5D_space_status_t status = H5D_SPACE_STATUS_NOT_ALLOCATED;
+  if (H5Dget_space_status(dataset.id.get(), &status) < 0 || status == H5D_SPACE_STATUS_NOT_ALLOCATED) return false;
+  if (H5Pget_layout(properties) != H5D_CHUNKED) return status == H5D_SPACE_STATUS_ALLOCATED;
+  std::vector<hsize_t> chunk(dataset.dims.size());
+  if (H5Pget_chunk(properties, static_cast<int>(chunk.size()), chunk.data()) < 0) return false;
+  hsize_t expected = 1, written = 0;
+  for (size_t i = 0; i < chunk.size(); ++i) {
+    if (chunk[i] == 0 || __builtin_mul_overflow(expected, (dataset.dims[i] + chunk[i] - 1) / chunk[i], &expected))
+      return false;
+  }
+  const Hdf5Id space(H5Dget_space(dataset.id.get()), H5Sclose);
+  return H5Dget_num_chunks(dataset.id.get(), space.get(), &written) >= 0 && written == expected;
+}
+
 // Where each chunk of whole images lies, by the images it holds. libhdf5 counts from behind the userblock here, but not
 // for contiguous datasets.
 std::vector<uint64_t> chunk_offsets(const NamedDataset& imgs, const FileFacts& facts) {
@@ -170,8 +187,7 @@ void read_chunks(const NamedDataset& imgs, hid_t properties, FileFacts& facts) {
 void read_storage(const NamedDataset& imgs, FileFacts& facts) {
   const Hdf5Id properties(H5Dget_create_plist(imgs.id.get()), H5Pclose);
   check(properties.ok(), imgs.where + " is damaged: " + hdf5_reason() + ".");
-  H5D_space_status_t status = H5D_SPACE_STATUS_NOT_ALLOCATED;
-  facts.allocated = H5Dget_space_status(imgs.id.get(), &status) >= 0 && status == H5D_SPACE_STATUS_ALLOCATED;
+  facts.allocated = is_written(imgs, properties.get());
   facts.external = H5Pget_external_count(properties.get()) > 0;
   facts.storage_bytes = H5Dget_storage_size(imgs.id.get());
   switch (H5Pget_layout(properties.get())) {
@@ -200,8 +216,8 @@ void read_labels(const NamedDataset& labels, uint64_t images, FileFacts& facts) 
         labels.where + " has type " + type_text(labels.type.get()) + "; expected int64 or another integer.");
   const bool flat = labels.dims.size() == 1 || (labels.dims.size() == 2 && labels.dims[1] == 1);
   if (!flat || labels.dims[0] != images || images > facts.file_bytes) return;  // the plan refuses it
-  H5D_space_status_t status = H5D_SPACE_STATUS_NOT_ALLOCATED;
-  check(H5Dget_space_status(labels.id.get(), &status) >= 0 && status == H5D_SPACE_STATUS_ALLOCATED,
+  const Hdf5Id properties(H5Dget_create_plist(labels.id.get()), H5Pclose);
+  check(properties.ok() && is_written(labels, properties.get()),
         labels.where + " was declared but never written, or only partly. Pack it again.");
   facts.labels.resize(images);
   check(H5Dread(labels.id.get(), H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, facts.labels.data()) >= 0,

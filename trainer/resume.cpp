@@ -92,7 +92,7 @@ std::vector<std::string> changes_since(const checkpoint::Manifest& manifest, con
 bool resume(RunState& state, const TrainConfig& config, const data::Fingerprint& fingerprint,
             const checkpoint::Metadata& last_bits, checkpoint::Store& store, const parallel::MpiSession& session) {
   const at::NoGradGuard no_grad;
-  const auto manifest = store.load_newest(parts_of(state, config, fingerprint), [&](const checkpoint::Manifest& found) {
+  auto manifest = store.load_newest(parts_of(state, config, fingerprint), [&](const checkpoint::Manifest& found) {
     check_resumable(found, config, fingerprint);
   });
   if (!manifest) return false;
