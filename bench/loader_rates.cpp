@@ -37,6 +37,7 @@ namespace {
 using namespace cfm;  // NOLINT: a program of one file
 
 constexpr uint64_t kSeed = 1;
+constexpr int64_t kPlaces = data::LoaderConfig{}.ahead;  // of the ring
 
 struct Delivered {
   std::vector<int64_t> ids;
@@ -85,12 +86,11 @@ Source ordered_source(int64_t images, int64_t image_bytes, int64_t batch, Read r
     Read read;
     int64_t position = 0, turn = 0;
   };
-  const int64_t places = data::LoaderConfig{}.ahead;
   const std::shared_ptr<Kept> kept(new Kept{data::permutation(kSeed, 0, images),
-                                            data::ImageMemory(static_cast<uint64_t>(places * batch * image_bytes), {}),
+                                            data::ImageMemory(static_cast<uint64_t>(kPlaces * batch * image_bytes), {}),
                                             std::move(read)});
-  return [kept, images, image_bytes, batch, places] {
-    uint8_t* const out = kept->buffers.bytes().data() + kept->turn++ % places * batch * image_bytes;
+  return [kept, images, image_bytes, batch] {
+    uint8_t* const out = kept->buffers.bytes().data() + kept->turn++ % kPlaces * batch * image_bytes;
     Delivered delivered{{}, out, nullptr, 0};
     delivered.ids.reserve(static_cast<size_t>(batch));
     for (int64_t i = 0; i < batch; ++i) {
@@ -212,7 +212,7 @@ nlohmann::json rate(const Source& source, double seconds) {
   const auto since = [](Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
   };
-  for (int64_t i = 0; i < 2 * data::LoaderConfig{}.ahead; ++i) source();  // what was made while nobody measured
+  for (int64_t i = 0; i < 2 * kPlaces; ++i) source();  // what was made while nobody measured
   int64_t items = 0;
   const double cpu = cpu_seconds();
   const auto start = Clock::now();

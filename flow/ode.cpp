@@ -39,8 +39,7 @@ Problems OdeConfig::validate(const std::string& steps_flag) const {
   if (grid != "uniform" && grid != "warped") {
     problems.push_back("--grid=" + grid + ": there is no such grid. Choose one of uniform, warped.");
   }
-  if (!(t_end > 0 && t_end <= 1))
-    problems.push_back("t_end is " + number_text(t_end) + ", expected 0 < t_end <= 1.");
+  if (!(t_end > 0 && t_end <= 1)) problems.push_back("t_end is " + number_text(t_end) + ", expected 0 < t_end <= 1.");
   return problems;
 }
 

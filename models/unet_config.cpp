@@ -82,8 +82,9 @@ void check_channels(const UNetConfig& config, Problems& problems) {
     }
     const int64_t channels = config.model_channels * mult;
     if (channels < 1 || channels % kNormGroups != 0) {
-      problems.push_back("--model_channels * --channel_mult: " + to_text(config.model_channels) + " * " + to_text(mult) +
-                         " = " + to_text(channels) + "; GroupNorm needs a multiple of " + to_text(kNormGroups));
+      problems.push_back("--model_channels * --channel_mult: " + to_text(config.model_channels) + " * " +
+                         to_text(mult) + " = " + to_text(channels) + "; GroupNorm needs a multiple of " +
+                         to_text(kNormGroups));
     }
   }
 }
@@ -152,7 +153,8 @@ Problems UNetConfig::validate() const {
   if (num_classes < 0) problems.push_back("--num_classes: " + to_text(num_classes) + "; 0 means no labels");
   if (null_class && num_classes <= 0)
     problems.push_back("--null_class: there are no classes to drop; set --num_classes too");
-  if (!(time_scale > 0)) problems.push_back("--time_scale: " + to_text(time_scale) + "; it must be positive (1000 or 1)");
+  if (!(time_scale > 0))
+    problems.push_back("--time_scale: " + to_text(time_scale) + "; it must be positive (1000 or 1)");
   return problems;
 }
 

@@ -11,9 +11,9 @@ namespace {
 // The lowest rank on this rank's machine.
 int first_rank_here(const MpiSession& session) {
   MPI_Comm node = MPI_COMM_NULL;
-  mpi_check(MPI_Comm_split_type(session.control().handle().comm, MPI_COMM_TYPE_SHARED, session.rank(), MPI_INFO_NULL,
-                                &node),
-            "MPI_Comm_split_type");
+  mpi_check(
+      MPI_Comm_split_type(session.control().handle().comm, MPI_COMM_TYPE_SHARED, session.rank(), MPI_INFO_NULL, &node),
+      "MPI_Comm_split_type");
   int first = session.rank();
   mpi_check(MPI_Bcast(&first, 1, MPI_INT, 0, node), "MPI_Bcast");
   MPI_Comm_free(&node);

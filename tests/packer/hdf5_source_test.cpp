@@ -54,7 +54,8 @@ TEST(Hdf5Source, RefusesADamagedFileByName) {
   data::Hdf5Process hdf5;
   packer::SourceOptions options;
   options.hdf5 = &hdf5;
-  tests::expect_refusal([&] { packer::open_source((folder / "a.h5").string(), options); }, {"a.h5", "not an HDF5 file"});
+  tests::expect_refusal([&] { packer::open_source((folder / "a.h5").string(), options); },
+                        {"a.h5", "not an HDF5 file"});
 }
 
 }  // namespace
