@@ -125,7 +125,8 @@ std::vector<std::string> filters_of(hid_t properties, const std::string& where) 
     const bool at_hand = H5Zfilter_avail(filter) > 0;
     const std::string text = name[0] != 0 ? printable(name) : "filter " + std::to_string(filter);
     check(at_hand, where + " is compressed by " + text +
-                       ", which this libhdf5 cannot undo. Convert the file: h5repack -f NONE IN.h5 OUT.h5");
+                       ", which this libhdf5 cannot undo. Where it can be read (h5py has lzf), write it again without: "
+                       "out.create_dataset(name, data=in[name])");
     filters.push_back(filter == H5Z_FILTER_DEFLATE ? "gzip" : text);
   }
   return filters;

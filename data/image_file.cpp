@@ -76,8 +76,8 @@ std::vector<uint8_t> interleaved(const Image& image) {
 Image decode_image(std::string_view bytes, const std::string& name) {
   if (is_png(bytes)) return decode_png(bytes, name);
   if (is_jpeg(bytes)) return decode_jpeg(bytes, name);
-  throw Error(name + (bytes.empty() ? " is empty (0 bytes)" : " is neither a PNG nor a JPEG") +
-              "; expected one of them.");
+  throw Error(name + (bytes.empty() ? " is empty (0 bytes)" : " is neither a PNG nor a JPEG by its first bytes") +
+              "; expected a PNG or a JPEG.");
 }
 
 Image read_image(const ByteSource& file) { return decode_image(text_at(file, 0, file.size), file.name); }

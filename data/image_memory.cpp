@@ -27,7 +27,8 @@ std::string gigabytes(uint64_t bytes) {
 
 [[noreturn]] void no_room(uint64_t bytes, const std::string& found) {
   throw Error("images in RAM take " + gigabytes(bytes) + " on this node: " + found +
-              ". Give the job more memory, make /dev/shm larger, or use --data_mode=pread.");
+              ". Give the job more memory, make /dev/shm larger, or use --data_mode=pread (compressed files: pack them "
+              "first, with cfm_pack).");
 }
 
 constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();

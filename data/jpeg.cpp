@@ -115,8 +115,8 @@ Image decode_jpeg(std::string_view bytes, const std::string& name) {
     y += count;
     whole = count > 0;
   }
-  check(whole, name + " is a damaged JPEG: " + reader.message + ".");
   check(!reader.ended_early, name + " is a damaged JPEG: it ends too early.");
+  check(whole, name + " is a damaged JPEG: " + reader.message + ".");
   return image;
 }
 

@@ -31,7 +31,8 @@ uint64_t product(const std::vector<uint64_t>& sizes) {
 
 // Side of a square image of planar rows; 0 if there is none.
 uint64_t planar_side(uint64_t width, uint64_t channels) {
-  const auto side = static_cast<uint64_t>(std::llround(std::sqrt(static_cast<double>(width / channels))));
+  const uint64_t area = width / channels;
+  const auto side = static_cast<uint64_t>(std::llround(std::sqrt(static_cast<double>(area))));
   return side * side * channels == width ? side : 0;
 }
 
@@ -59,9 +60,10 @@ Pixels pixels_of(const std::vector<uint64_t>& s, const std::string& where) {
 
 void check_stored_inside(const FileFacts& facts, const std::string& where) {
   check(facts.storage != Storage::kVirtual,
-        where + " is virtual: its images are in other files. Give those, or convert it: h5repack IN.h5 OUT.h5");
-  check(!facts.external,
-        where + " keeps its data in another file; expected it inside. Convert it: h5repack IN.h5 OUT.h5");
+        where + " is virtual: its images are in other files. Give those, or copy them into one: h5repack -l " +
+            facts.images_name + ":CONTI IN.h5 OUT.h5");
+  check(!facts.external, where + " keeps its data in another file; expected it inside. Copy it: h5repack -l " +
+                             facts.images_name + ":CONTI IN.h5 OUT.h5");
   check(facts.allocated, where + " was declared but never written, or only partly. Pack it again.");
 }
 

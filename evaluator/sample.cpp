@@ -100,7 +100,8 @@ Problems SampleJob::validate() const {
     problems.push_back("--columns=" + std::to_string(layout.columns) + ": expected 0 (square) or more");
   if (!beside.empty() && !out.string().ends_with(".png"))
     problems.emplace_back("--beside draws a grid: --out must end in .png");
-  if (layout.zoom < 1) problems.push_back("--zoom=" + std::to_string(layout.zoom) + ": expected at least 1");
+  if (layout.zoom < 1 || layout.zoom > 64)
+    problems.push_back("--zoom=" + std::to_string(layout.zoom) + ": expected 1 to 64");
   if (threads < 0)
     problems.push_back("--threads=" + std::to_string(threads) + ": expected 0 (share the cores) or more");
   return problems;

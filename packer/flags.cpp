@@ -5,7 +5,8 @@
 DEFINE_string(
     source, "",
     "images: a folder of class folders or of images (PNG, JPEG), a tar of them, a tar or a folder of tars (one a "
-    "class), FILE.npz, FILE.npy[,LABELS.npy], a pickled batch, CIFAR-10's FILE.bin, or a folder of such parts "
+    "class), FILE.h5 or a folder of them, FILE.npz, FILE.npy[,LABELS.npy], a pickled batch, CIFAR-10's FILE.bin, or a "
+    "folder of such parts "
     "(of several splits, those of --split are taken)");
 DEFINE_int64(first, 0, "images: index of the first image to take, in the source's order");
 DEFINE_int64(count, 0, "images: how many to take; 0: all from --first on");
@@ -44,10 +45,12 @@ ProgramHelp program_help() {
 }
 
 PackConfig config_from_flags() {
-  check(FLAGS_channels == "auto" || FLAGS_channels == "1" || FLAGS_channels == "3",
-        "--channels=" + FLAGS_channels + ": expected auto, 1 or 3.");
+  Problems problems;
+  if (FLAGS_channels != "auto" && FLAGS_channels != "1" && FLAGS_channels != "3")
+    problems.push_back("--channels=" + FLAGS_channels + ": expected auto, 1 or 3.");
   const std::optional<Resize> resize = resize_from(FLAGS_resize);
-  check(resize.has_value(), "--resize=" + FLAGS_resize + ": expected none, box or adm.");
+  if (!resize) problems.push_back("--resize=" + FLAGS_resize + ": expected none, box or adm.");
+  check_no_problems(problems);
   PackConfig config;
   config.source = FLAGS_source;
   config.out = FLAGS_out;

@@ -159,7 +159,7 @@ Problems PackConfig::validate() const {
               std::ranges::all_of(split, [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; }),
           "--split=" + split + ": expected a name of letters, digits, _ and -.");
   require(shards >= 1 && shards <= 99999, "--shards=" + std::to_string(shards) + ": expected 1 to 99999.");
-  require(size >= 0, "--size=" + std::to_string(size) + ": expected 0 (as the first image) or more.");
+  require(size >= 0 && size <= 16384, "--size=" + std::to_string(size) + ": expected 0 (as the first image) to 16384.");
   require(resize == Resize::kNone || size > 0,
           "--resize=" + resize_word(resize) + " needs --size, the height and width to resize to.");
   require(channels == 0 || channels == 1 || channels == 3,
