@@ -53,7 +53,6 @@ TEST_F(ChangedFlags, OfWhatTheRunIsAreRefusedNamingBothValues) {
       {{"--use_new_attention_order=false"}, "use_new_attention_order", "false", "true"},
       {{"--time_scale=1"}, "time_scale", "1", "1000"},
       {{"--num_classes=12"}, "num_classes", "12", "10"},
-      {{"--train_data=" + other_data_}, "fingerprint of --train_data", "", ""},
   };
   for (const Case& changed : cases) {
     SCOPED_TRACE(changed.flags[0]);
@@ -62,6 +61,12 @@ TEST_F(ChangedFlags, OfWhatTheRunIsAreRefusedNamingBothValues) {
     expect_in(finished, changed.name + " is " + changed.now);
     expect_in(finished, "was made with " + changed.then);
   }
+}
+
+TEST_F(ChangedFlags, OtherDataAreRefused) {
+  const Finished finished = resumed({"--train_data=" + other_data_});
+  EXPECT_EQ(finished.exit_code, 2) << finished.output;
+  expect_in(finished, "--train_data=" + other_data_ + " is not what the run was trained on: other data");
 }
 
 TEST_F(ChangedFlags, SeveralAreRefusedTogether) {
@@ -85,11 +90,13 @@ TEST_F(ChangedFlags, OfHowTheRunGoesOnMayChange) {
   EXPECT_EQ(events(folder_->path() / "copy", "step").back().at("lr"), 1e-5);
 }
 
-TEST_F(ChangedFlags, ThatDecideTheLastBitsAreSaid) {
+TEST_F(ChangedFlags, ThatDecideNumbersAreSaidAndSoIsWhatDecidesTheLastBits) {
   const Finished finished = resumed({"--micro_batch=20", "--precision=bf16", "--channels_last=true"}, 2);
   EXPECT_EQ(finished.exit_code, 0) << finished.output;
-  for (const std::string line : {"resume: ranks was 1, is 2", "resume: micro_batch was 13, is 20",
-                                 "resume: precision was fp32, is bf16", "resume: channels_last was false, is true"}) {
+  for (const std::string line : {"resume: ranks was 1, is 2: the same samples and noise, other last bits",
+                                 "resume: --micro_batch was 13, is 20: the run goes on with 20",
+                                 "resume: --precision was fp32, is bf16: the run goes on with bf16",
+                                 "resume: --channels_last was false, is true: the run goes on with true"}) {
     expect_in(finished, line);
   }
   EXPECT_EQ(finished.output.find("resume: threads"), std::string::npos) << finished.output;

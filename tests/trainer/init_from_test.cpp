@@ -68,9 +68,10 @@ TEST_F(InitFrom, IsForTheStartOnlyAResumeGoesOnFromItsCheckpoint) {
   expect_same_training(folder_->path() / "parts", folder_->path() / "whole", "step_000000004");
 }
 
-TEST_F(InitFrom, RefusesWeightsOfAnotherNetworkNamingTheFileAndTheTensor) {
+TEST_F(InitFrom, RefusesWeightsOfAnotherNetworkNamingTheFileAndWhatDiffers) {
   const std::string start = weights("first", "step_000000003/model.safetensors");
-  expect_refused({"--init_from=" + start, "--use_scale_shift_norm=false"}, {start, "emb_layers.1.weight"});
+  expect_refused({"--init_from=" + start, "--use_scale_shift_norm=false"},
+                 {start, "use_scale_shift_norm was true there, is false here"});
 }
 
 TEST_F(InitFrom, RefusesWhatIsNoWeightsFile) {
