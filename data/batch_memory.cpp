@@ -1,26 +1,37 @@
 #include "data/batch_memory.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+
+#include <algorithm>
 
 namespace cfm::data {
-namespace {
 
-bool is_free(const at::Tensor& tensor) { return tensor.use_count() == 1 && tensor.storage().use_count() == 1; }
-
-std::pair<at::Tensor, at::Tensor> fresh(at::IntArrayRef shape, bool pinned) {
-  const auto options = at::TensorOptions().pinned_memory(pinned);
-  return {at::empty(shape, options.dtype(at::kByte)), at::empty({shape[0]}, options.dtype(at::kLong))};
+// A view of memory that goes back to the pool, under its lock, when the last of its holders lets go.
+at::Tensor BatchMemory::reused(at::IntArrayRef shape, at::ScalarType type) {
+  at::Tensor memory;
+  {
+    const std::lock_guard lock(pool_->mutex);
+    const auto found = std::ranges::find_if(
+        pool_->free, [&](const at::Tensor& tensor) { return tensor.sizes() == shape && tensor.scalar_type() == type; });
+    if (found != pool_->free.end()) {
+      memory = *found;
+      pool_->free.erase(found);
+    }
+  }
+  if (!memory.defined()) memory = at::empty(shape, type);
+  const auto give_back = [pool = pool_, memory](void*) {
+    const std::lock_guard lock(pool->mutex);
+    pool->free.push_back(memory);
+  };
+  return at::from_blob(memory.mutable_data_ptr(), shape, give_back, type);
 }
 
-}  // namespace
-
 std::pair<at::Tensor, at::Tensor> BatchMemory::take(at::IntArrayRef shape) {
-  if (pinned_) return fresh(shape, true);
-  const std::lock_guard lock(mutex_);
-  for (const auto& [images, labels] : used_)
-    if (images.sizes() == shape && is_free(images) && is_free(labels)) return {images, labels};
-  used_.push_back(fresh(shape, false));
-  return used_.back();
+  const int64_t images = shape[0];
+  if (!pinned_) return {reused(shape, at::kByte), reused({images}, at::kLong)};
+  const auto options = at::TensorOptions().pinned_memory(true);
+  return {at::empty(shape, options.dtype(at::kByte)), at::empty({images}, options.dtype(at::kLong))};
 }
 
 }  // namespace cfm::data

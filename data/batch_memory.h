@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -16,9 +17,14 @@ class BatchMemory {
   std::pair<at::Tensor, at::Tensor> take(at::IntArrayRef shape);
 
  private:
+  struct Pool {
+    std::mutex mutex;
+    std::vector<at::Tensor> free;
+  };
+  at::Tensor reused(at::IntArrayRef shape, at::ScalarType type);
+
   bool pinned_;
-  std::mutex mutex_;
-  std::vector<std::pair<at::Tensor, at::Tensor>> used_;
+  std::shared_ptr<Pool> pool_ = std::make_shared<Pool>();  // outlived by no tensor that it gave
 };
 
 }  // namespace cfm::data
