@@ -104,7 +104,13 @@ Source source_of_arguments(const std::vector<std::string>& arguments) {
 
 Source source_of_file(const std::filesystem::path& file) {
   Source source{file.string(), file.parent_path(), {}};
-  std::istringstream lines(read_file(file));
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  std::string text = read_file(file);
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+  if (text.find('\0') != std::string::npos)
+    throw SharedError("--flagfile=" + file.string() +
+                      " is no text file (it holds zero bytes); expected --name=value on each line.");
+  std::istringstream lines(std::move(text));
   std::string line;
   for (int number = 1; std::getline(lines, line); ++number) {
     const std::string word = trimmed(without_comment(line));

@@ -14,8 +14,11 @@
 namespace cfm {
 namespace {
 
+// A disk that is full or ill may recover; what may not be written to will not.
 [[noreturn]] void fail(const std::string& doing, const std::filesystem::path& path) {
-  throw Error("cannot " + doing + " " + path.string() + ": " + std::strerror(errno), ExitCode::kRetry);
+  const bool forbidden = errno == EACCES || errno == EPERM || errno == EROFS || errno == EISDIR || errno == ENOTDIR;
+  throw Error("cannot " + doing + " " + path.string() + ": " + std::strerror(errno),
+              forbidden ? ExitCode::kWontWork : ExitCode::kRetry);
 }
 
 void fsync_path(const std::filesystem::path& path, int flags) {

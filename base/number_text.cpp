@@ -2,6 +2,7 @@
 
 #include <array>
 #include <charconv>
+#include <cstdio>
 
 namespace cfm {
 namespace {
@@ -16,5 +17,12 @@ std::string shortest(Number value) {
 
 std::string number_text(double value) { return shortest(value); }
 std::string number_text(int64_t value) { return shortest(value); }
+
+std::string gigabytes_text(uint64_t bytes) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), bytes < 100'000'000 ? "%.3f GB" : "%.2f GB",
+                static_cast<double>(bytes) / 1e9);
+  return text.data();
+}
 
 }  // namespace cfm

@@ -69,6 +69,10 @@ def descendants(root):
     return found
 
 
+# Steps under way when a program is stopped, whose seconds count the pause: cfm_train reports a step once the next one is done.
+IN_FLIGHT = 2
+
+
 class Paused:
     """A program that writes a line a step to `events` and runs only while asked to (SIGSTOP, SIGCONT)."""
 
@@ -101,12 +105,12 @@ class Paused:
         self.signal(signal.SIGSTOP)
 
     def run(self, steps):
-        """Lets it make `steps` whole steps after the one it was stopped in; their lines."""
+        """Lets it make `steps` whole steps after those it was stopped in; their lines."""
         before = len(self.steps())
         self.signal(signal.SIGCONT)
-        self.wait_for(before + 1 + steps)
+        self.wait_for(before + IN_FLIGHT + steps)
         self.pause()
-        return self.steps()[before + 1 : before + 1 + steps]
+        return self.steps()[before + IN_FLIGHT :][:steps]
 
     def end(self):
         self.signal(signal.SIGKILL)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-from pairs import MPIRUN, Paused, pack, result
+from pairs import IN_FLIGHT, MPIRUN, Paused, pack, result
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--pairs", type=int, default=15)
@@ -39,11 +39,11 @@ def rate(programs, images):
     for program in programs:
         program.signal(signal.SIGCONT)
     for program, done in zip(programs, before):
-        program.wait_for(done + 1 + arguments.steps)
+        program.wait_for(done + IN_FLIGHT + arguments.steps)
     for program in programs:
         program.pause()
     return sum(
-        images / statistics.mean(line["step_seconds"] for line in program.steps()[done + 1 : done + 1 + arguments.steps])
+        images / statistics.mean(line["step_seconds"] for line in program.steps()[done + IN_FLIGHT :][: arguments.steps])
         for program, done in zip(programs, before)
     )
 

@@ -13,14 +13,10 @@
 
 namespace cfm::data {
 
-Descriptor::~Descriptor() {
-  if (number >= 0) ::close(number);
-}
-
 ByteSource descriptor_bytes(std::shared_ptr<const Descriptor> descriptor, uint64_t size, std::string name) {
   auto read = [descriptor = std::move(descriptor), name](uint64_t offset, std::span<uint8_t> out) {
     while (!out.empty()) {
-      const ssize_t got = ::pread(descriptor->number, out.data(), out.size(), static_cast<off_t>(offset));
+      const ssize_t got = ::pread(descriptor->number(), out.data(), out.size(), static_cast<off_t>(offset));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) throw Error("cannot read " + name + ": " + std::strerror(errno), ExitCode::kRetry);
       check(got > 0, name + " has become shorter while it was read: it ends before byte " +
@@ -35,7 +31,7 @@ ByteSource descriptor_bytes(std::shared_ptr<const Descriptor> descriptor, uint64
 ByteSource file_bytes(const std::filesystem::path& file) {
   const auto descriptor = std::make_shared<const Descriptor>(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat status;
-  check(descriptor->number >= 0 && ::fstat(descriptor->number, &status) == 0,
+  check(descriptor->is_open() && ::fstat(descriptor->number(), &status) == 0,
         "cannot read " + file.string() + ": " + std::strerror(errno));
   check(S_ISREG(status.st_mode), "cannot read " + file.string() + ": it is not a file.");
   return descriptor_bytes(descriptor, static_cast<uint64_t>(status.st_size), file.string());

@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "data/descriptor.h"
+
 namespace cfm::data {
 
 struct ByteSource {
@@ -22,15 +24,6 @@ struct ByteSource {
 // A file, by pread; it stays open as long as a copy of the source lives. Error if it cannot be opened, is no regular
 // file, or (while it is read) has become shorter.
 ByteSource file_bytes(const std::filesystem::path& file);
-
-// An open file descriptor.
-struct Descriptor {
-  explicit Descriptor(int open) : number(open) {}
-  ~Descriptor();
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  const int number;
-};
 
 // The first `size` bytes of an open file, by pread.
 ByteSource descriptor_bytes(std::shared_ptr<const Descriptor> descriptor, uint64_t size, std::string name);

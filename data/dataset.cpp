@@ -3,8 +3,9 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
+
+#include "base/number_text.h"
 
 namespace cfm::data {
 namespace {
@@ -44,12 +45,6 @@ void check_complete(const std::vector<Shard>& shards, const path& folder) {
             " shards. Copy the missing ones, or pack again.");
 }
 
-std::string gigabytes(int64_t bytes) {
-  char text[32];
-  std::snprintf(text, sizeof text, bytes < 100'000'000 ? "%.3f GB" : "%.2f GB", static_cast<double>(bytes) / 1e9);
-  return text;
-}
-
 // Each shard is an open file: a thousand of them are more than many a shell allows.
 void allow_open_files(size_t count) {
   constexpr size_t kOthers = 256;
@@ -67,6 +62,13 @@ std::string storage_text(const std::vector<Shard>& shards) {
   std::string text = seen.front();
   for (size_t i = 1; i < std::min<size_t>(seen.size(), 3); ++i) text += "; " + seen[i];
   return text + (seen.size() > 3 ? "; ..." : "");
+}
+
+// Of a file that has none. A shape that the file cannot hold is damage, and is refused for that.
+void add_zero_labels(FileFacts& facts) {
+  if (!facts.labels_name.empty() || facts.shape.empty() || facts.shape[0] > facts.file_bytes) return;
+  facts.labels_shape = {facts.shape[0]};
+  facts.labels.assign(facts.shape[0], 0);
 }
 
 // Whether all labels together go from 1 to 1000, in files that others wrote.
@@ -99,7 +101,9 @@ void Dataset::read_facts(const DatasetOptions& options) {
     if (options.ranks.rank != 0) return;
     nlohmann::json all = nlohmann::json::array();
     for (const auto& file : shard_files(path_)) {
-      shards_.emplace_back(file, options.hdf5 != nullptr ? options.hdf5->facts(file) : data::read_facts(file));
+      FileFacts facts_of_file = options.hdf5 != nullptr ? options.hdf5->facts(file) : data::read_facts(file);
+      if (options.zero_labels) add_zero_labels(facts_of_file);
+      shards_.emplace_back(file, std::move(facts_of_file));
       check_alike(shards_.front(), shards_.back());
       const std::string facts = to_bytes(shards_.back().facts());
       if (options.ranks.size > 1) all.push_back({file.string(), nlohmann::json::binary({facts.begin(), facts.end()})});
@@ -170,6 +174,12 @@ void Dataset::open_files(const DatasetOptions& options) {
       for (Shard* shard : own) shard->open();
     });
   } else {
+    options.ranks.together([&] {
+      for (const Shard* shard : own)
+        check(shard->plan().access != Access::kOnePass,
+              "--stage_dir: " + shard->path().string() + " (" + shard->plan().storage +
+                  ") is read once, from where it is, into memory; a copy would not be read. Leave out --stage_dir.");
+    });
     staging_ = std::make_unique<Staging>(options.stage_dir, fingerprint_.files.substr(0, 12), own, options.ranks);
   }
   if (options.verify) verify_together(options);
@@ -216,8 +226,9 @@ bool Dataset::choose_memory(const DatasetOptions& options) {
   const std::string share = options.ranks.size > options.ranks.nodes
                                 ? ", shared by a node's " + std::to_string(options.ranks.node_size) + " ranks"
                                 : "";
-  access_ = choice == "ram" ? "ram: " + gigabytes(bytes) + share + " (files: " + storage + ")"
-                            : "pread: " + storage + (staging_ ? ", staged in " + staging_->folder().string() : "");
+  access_ = choice == "ram"
+                ? "ram: " + gigabytes_text(static_cast<uint64_t>(bytes)) + share + " (files: " + storage + ")"
+                : "pread: " + storage + (staging_ ? ", staged in " + staging_->folder().string() : "");
   return choice == "ram";
 }
 
@@ -260,68 +271,6 @@ void Dataset::fill_memory(const DatasetOptions& options) {
 void Dataset::open_for_reading() {
   for (size_t i = 0; i < shards_.size(); ++i)
     if (is_readable(i)) shards_[i].open();
-}
-
-int64_t Dataset::num_classes() const {
-  int64_t largest = 0;
-  for (const Shard& shard : shards_) largest = std::max(largest, std::ranges::max(shard.labels()));
-  return largest + 1;
-}
-
-size_t Dataset::shard_of(int64_t index) const {
-  if (index < 0 || index >= size_)
-    throw Error("data set " + path_.string() + " has " + std::to_string(size_) + " images; asked for image " +
-                std::to_string(index) + ".");
-  return static_cast<size_t>(std::ranges::upper_bound(starts_, index) - starts_.begin()) - 1;
-}
-
-int64_t Dataset::label(int64_t index) const {
-  const size_t shard = shard_of(index);
-  return shards_[shard].labels()[static_cast<size_t>(index - starts_[shard])];
-}
-
-void Dataset::read(int64_t index, std::span<uint8_t> out) const { read(std::span<const int64_t>(&index, 1), out); }
-
-void Dataset::read(std::span<const int64_t> indices, std::span<uint8_t> out) const {
-  const auto bytes = static_cast<size_t>(image_shape().bytes());
-  if (out.size() != indices.size() * bytes)
-    throw Error("data set " + path_.string() + ": " + std::to_string(indices.size()) + " images take " +
-                std::to_string(indices.size() * bytes) + " bytes; given room for " + std::to_string(out.size()) + ".");
-  for (const int64_t index : indices)
-    if (index < readable_.first || index >= readable_.last) {
-      shard_of(index);  // says so if there is no such image at all
-      throw Error("data set " + path_.string() + ": image " + std::to_string(index) +
-                  " is another node's; this one has " + std::to_string(readable_.first) + " to " +
-                  std::to_string(readable_.last - 1) + ".");
-    }
-  if (memory_ != nullptr) {
-    gather(indices, out);
-    return;
-  }
-  for (size_t i = 0; i < indices.size(); ++i) {
-    const size_t shard = shard_of(indices[i]);
-    shards_[shard].read(indices[i] - starts_[shard], out.subspan(i * bytes, bytes));
-  }
-}
-
-// From memory_. The beginning of the next image is asked for while one is copied; the processor foresees the rest.
-void Dataset::gather(std::span<const int64_t> indices, std::span<uint8_t> out) const {
-  constexpr size_t kLine = 64, kAhead = 8 * kLine;
-  const auto bytes = static_cast<size_t>(image_shape().bytes());
-  const uint8_t* const images = memory_->bytes().data();
-  const auto place = [&](size_t i) { return images + static_cast<size_t>(indices[i] - readable_.first) * bytes; };
-  for (size_t i = 0; i < indices.size(); ++i) {
-    if (i + 1 < indices.size())
-      for (size_t at = 0; at < std::min(bytes, kAhead); at += kLine) __builtin_prefetch(place(i + 1) + at);
-    std::copy_n(place(i), bytes, out.data() + i * bytes);
-  }
-}
-
-int64_t Dataset::verify() const {
-  int64_t blocks = 0;
-  for (size_t i = 0; i < shards_.size(); ++i)
-    if (is_readable(i) && shards_[i].plan().access != Access::kOnePass) blocks += shards_[i].verify();
-  return blocks;
 }
 
 }  // namespace cfm::data

@@ -25,6 +25,7 @@ struct DatasetOptions {
   Ranks ranks = {};
   Hdf5Process* hdf5 = nullptr;  // where libhdf5 runs; null: in this process, for files that we have just written
   bool metadata_only = false;   // no image will be read
+  bool zero_labels = false;     // images of a file without labels have label 0; otherwise it is refused
   Problems validate() const;
 };
 
@@ -49,9 +50,6 @@ class Dataset {
   Slots readable() const { return readable_; }
   // Opens files that were opened for their metadata alone. REQUIRES: not shared between threads yet.
   void open_for_reading();
-  // Reads all readable images and compares them with the block hashes: Shard::verify of every shard of ours. Returns
-  // the number of blocks compared.
-  int64_t verify() const;
   // What stands in checkpoints and results.
   const Fingerprint& fingerprint() const { return fingerprint_; }
   // Whether labels are stored as 1..1000, as the downsampled ImageNet's are: here they are 0..999.

@@ -143,7 +143,7 @@ void for_all_images(const Shard& shard, Hdf5Process* hdf5,
     first += static_cast<int64_t>(stored.size() / bytes);
   };
   if (hdf5 != nullptr) {
-    hdf5->read_in_one_pass(shard.path(), shard.facts(), place);
+    hdf5->read_in_one_pass(shard.path(), place);
   } else {
     read_in_one_pass(shard.path(), shard.facts(), place);
   }

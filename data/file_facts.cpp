@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "data/hdf5_id.h"
+#include "data/hdf5_dataset.h"
 
 namespace cfm::data {
 namespace {
@@ -23,86 +23,6 @@ constexpr uint64_t kListedChunks = 20'000;
 constexpr std::array<std::pair<const char*, const char*>, 5> kNames{
     {{kImagesName, kLabelsName}, {"images", "labels"}, {"data", "labels"}, {"X", "y"}, {"x", "y"}}};
 
-std::string type_text(hid_t type) {
-  const std::string bits = std::to_string(8 * H5Tget_size(type));
-  switch (H5Tget_class(type)) {
-    case H5T_INTEGER:
-      return (H5Tget_sign(type) == H5T_SGN_NONE ? "uint" : "int") + bits;
-    case H5T_FLOAT:
-      return "float" + bits;
-    case H5T_STRING:
-      return "string";
-    case H5T_VLEN:
-      return "variable-length";
-    case H5T_COMPOUND:
-      return "compound";
-    default:
-      return "neither integer nor float";
-  }
-}
-
-// A damaged file may give any bytes as a name.
-std::string printable(std::string text) {
-  std::ranges::replace_if(
-      text, [](unsigned char c) { return c < 32 || c > 126; }, '?');
-  return text;
-}
-
-std::string names_in(hid_t file) {
-  std::string names;
-  const H5L_iterate_t add = [](hid_t, const char* name, const H5L_info_t*, void* out) -> herr_t {
-    std::string& all = *static_cast<std::string*>(out);
-    if (all.size() < 200) all += (all.empty() ? "" : ", ") + printable(name);
-    return 0;
-  };
-  H5Literate(file, H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names);
-  return names.empty() ? "nothing" : names;
-}
-
-bool has(hid_t file, const char* name) { return H5Lexists(file, name, H5P_DEFAULT) > 0; }
-
-struct NamedDataset {
-  std::string where;  // "dataset `imgs` of FILE", for messages
-  Hdf5Id id;
-  Hdf5Id type;
-  std::vector<hsize_t> dims;
-};
-
-// `access`: a dataset access list, or H5P_DEFAULT.
-NamedDataset open_dataset(hid_t file, const path& path, const std::string& name, hid_t access = H5P_DEFAULT) {
-  const std::string where = "dataset `" + name + "` of " + path.string();
-  check(has(file, name.c_str()), path.string() + " has no dataset `" + name + "` (it has: " + names_in(file) +
-                                     "). A shard holds `imgs` and `labels`: write it with cfm_pack.");
-  H5L_info_t link;
-  check(H5Lget_info(file, name.c_str(), &link, H5P_DEFAULT) >= 0 && link.type == H5L_TYPE_HARD,
-        where + " is a link to somewhere else; its data must be in this file.");
-  H5O_info_t object;
-  check(H5Oget_info_by_name2(file, name.c_str(), &object, H5O_INFO_BASIC, H5P_DEFAULT) >= 0,
-        where + " cannot be opened: " + hdf5_reason() + ". Copy or pack the file again.");
-  check(object.type == H5O_TYPE_DATASET, where + " is not a dataset but a group or a type.");
-  Hdf5Id id(H5Dopen2(file, name.c_str(), access), H5Dclose);
-  check(id.ok(), where + " cannot be opened: " + hdf5_reason() + ". Copy or pack the file again.");
-  Hdf5Id type(H5Dget_type(id.get()), H5Tclose);
-  const Hdf5Id space(H5Dget_space(id.get()), H5Sclose);
-  const int rank = space.ok() ? H5Sget_simple_extent_ndims(space.get()) : -1;
-  check(type.ok() && rank >= 0, where + " is damaged: " + hdf5_reason() + ".");
-  std::vector<hsize_t> dims(static_cast<size_t>(rank));
-  H5Sget_simple_extent_dims(space.get(), dims.data(), nullptr);
-  return {where, std::move(id), std::move(type), std::move(dims)};
-}
-
-// Without file locks: they fail on parallel file systems, and nothing writes a shard that stands under its name.
-Hdf5Id open_file(const path& path) {
-  const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
-  check(is_hdf5 > 0,
-        path.string() + " is not an HDF5 file: its signature is missing. Expected a shard written by cfm_pack.");
-  const Hdf5Id access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
-  H5Pset_file_locking(access.get(), false, true);
-  Hdf5Id file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose);
-  check(file.ok(), path.string() + " cannot be opened by libhdf5: " + hdf5_reason() + ". Copy or pack the file again.");
-  return file;
-}
-
 std::pair<std::string, std::string> names_of(hid_t file, const path& path) {
   check(!has(file, "encoded_images"), path.string() +
                                           " holds encoded pictures (`encoded_images`, as Fuel writes them); expected "
@@ -110,7 +30,7 @@ std::pair<std::string, std::string> names_of(hid_t file, const path& path) {
   for (const auto& [images, labels] : kNames)
     if (has(file, images) && has(file, labels)) return {images, labels};
   for (const auto& [images, labels] : kNames)
-    if (has(file, images)) return {images, labels};
+    if (has(file, images)) return {images, ""};
   return {kImagesName, kLabelsName};  // which then is missed by name
 }
 
@@ -272,26 +192,6 @@ std::map<std::string, std::string> read_attributes(hid_t file) {
   return attributes;
 }
 
-// Bytes of one image as declared; 0 if that is not a size.
-uint64_t image_bytes(const std::vector<hsize_t>& dims) {
-  uint64_t bytes = 1;
-  for (size_t i = 1; i < dims.size(); ++i)
-    if (__builtin_mul_overflow(bytes, dims[i], &bytes) || bytes > uint64_t{1} << 31) return 0;
-  return bytes;
-}
-
-// Images first .. first + count - 1 into `out`.
-void read_images(const NamedDataset& imgs, uint64_t first, uint64_t count, uint8_t* out) {
-  std::vector<hsize_t> start(imgs.dims.size(), 0), extent = imgs.dims;
-  start[0] = first;
-  extent[0] = count;
-  const Hdf5Id all(H5Dget_space(imgs.id.get()), H5Sclose);
-  const Hdf5Id some(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), H5Sclose);
-  check(H5Sselect_hyperslab(all.get(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr) >= 0 &&
-            H5Dread(imgs.id.get(), H5T_NATIVE_UINT8, some.get(), all.get(), H5P_DEFAULT, out) >= 0,
-        imgs.where + ": images from " + std::to_string(first) + " on cannot be read: " + hdf5_reason() + ".");
-}
-
 std::vector<FileFacts::Probe> read_probes(const NamedDataset& imgs, const FileFacts& facts) {
   const uint64_t bytes = image_bytes(imgs.dims);
   if (!facts.allocated || facts.external || facts.images_type != "uint8" || imgs.dims.size() < 2 || bytes == 0 ||
@@ -317,7 +217,7 @@ FileFacts read_facts(const path& path) {
   facts.file_bytes = std::filesystem::file_size(path);
   check(facts.file_bytes > 0, path.string() + " is empty (0 bytes); expected an HDF5 shard. Copy or pack it again.");
   const SilentHdf5 silent;
-  const Hdf5Id file = open_file(path);
+  const Hdf5Id file = open_hdf5_file(path);
   const Hdf5Id creation(H5Fget_create_plist(file.get()), H5Pclose);
   hsize_t userblock = 0;
   check(creation.ok() && H5Pget_userblock(creation.get(), &userblock) >= 0,
@@ -329,34 +229,11 @@ FileFacts read_facts(const path& path) {
   facts.shape.assign(imgs.dims.begin(), imgs.dims.end());
   read_storage(imgs, facts);
   const uint64_t images = facts.shape.empty() ? 0 : facts.shape[0];
-  read_labels(open_dataset(file.get(), path, facts.labels_name), images, facts);
+  if (!facts.labels_name.empty()) read_labels(open_dataset(file.get(), path, facts.labels_name), images, facts);
   if (images <= facts.file_bytes) facts.block_hashes = read_hashes(file.get(), path, images);
   facts.attributes = read_attributes(file.get());
   facts.probes = read_probes(imgs, facts);
   return facts;
-}
-
-void read_in_one_pass(const path& path, const FileFacts& facts,
-                      const std::function<void(std::span<const uint8_t>)>& take) {
-  constexpr uint64_t kPiece = uint64_t{4} << 20;  // bytes handed over at once
-  constexpr uint64_t kCache = uint64_t{1} << 30;  // of a row of chunks
-  const SilentHdf5 silent;
-  const Hdf5Id file = open_file(path);
-  const uint64_t images = facts.shape.at(0), bytes = image_bytes({facts.shape.begin(), facts.shape.end()});
-  const uint64_t row = facts.storage == Storage::kChunked ? facts.chunk.at(0) : 1;
-  // A cache that holds one row of chunks: each is decompressed once.
-  const Hdf5Id access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose);
-  H5Pset_chunk_cache(access.get(), 12421, std::clamp(2 * row * bytes, kPiece, kCache), 1.0);
-  const NamedDataset imgs = open_dataset(file.get(), path, facts.images_name, access.get());
-  const uint64_t piece = std::max<uint64_t>(1, std::min(images, kPiece / std::max<uint64_t>(bytes, 1)));
-  std::vector<uint8_t> pixels(piece * bytes);
-  for (uint64_t first = 0; first < images;) {
-    // A piece ends where its row of chunks does.
-    const uint64_t count = std::min({piece, images - first, row > 1 ? row - first % row : piece});
-    read_images(imgs, first, count, pixels.data());
-    take({pixels.data(), count * bytes});
-    first += count;
-  }
 }
 
 }  // namespace cfm::data

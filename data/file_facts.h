@@ -50,9 +50,9 @@ struct FileFacts {
   std::vector<Probe> probes;            // first, middle and last image
 
   // Everything else.
-  std::string labels_name;
+  std::string labels_name;  // empty: there are none
   std::vector<uint64_t> labels_shape;
-  std::vector<int64_t> labels;  // as stored
+  std::vector<int64_t> labels;  // as stored; of a file without: none, or what whoever reads it takes them for
   std::vector<std::string> block_hashes;
   std::map<std::string, std::string> attributes;  // text attributes of the file; empty for others
 
@@ -64,7 +64,7 @@ std::string to_bytes(const FileFacts& facts);
 FileFacts facts_from_bytes(const std::string& bytes);
 
 // Asks libhdf5, in this process. Throws Error naming the file and the dataset, what was found and what was expected:
-// not HDF5, truncated, no images or labels under a name that is known, links to elsewhere. One thread at a time.
+// not HDF5, truncated, no images under a name that is known, links to elsewhere. One thread at a time.
 FileFacts read_facts(const std::filesystem::path& path);
 
 // All images in order, as the file holds them, in pieces of whole images: for what pread cannot serve. The pieces

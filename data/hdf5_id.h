@@ -29,10 +29,12 @@ class Hdf5Id {
   Close close_;
 };
 
-// While it lives libhdf5 prints no error stacks: what matters of them is in our own messages.
+// While it lives libhdf5 prints no error stacks: what matters of them is in our own messages. From the first one on the
+// library does nothing at exit either: we close what we open, and it crashes there on a file that a full disk kept open.
 class SilentHdf5 {
  public:
   SilentHdf5() {
+    H5dont_atexit();  // counts before the library's first use; later it says that it did not, and does nothing
     H5Eget_auto2(H5E_DEFAULT, &print_, &argument_);
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   }
@@ -45,7 +47,9 @@ class SilentHdf5 {
   void* argument_ = nullptr;
 };
 
-// The innermost entry of libhdf5's error stack: "truncated file: eof = 96, sblock->base_addr = 0, stored_eof = 2048".
+// The innermost entry of libhdf5's error stack: "truncated file: eof = 96, sblock->base_addr = 0, stored_eof = 2048";
+// of one that quotes the system ("file write failed: time = ..., errno = 28, error message = '...', buf = ...") the
+// quote.
 inline std::string hdf5_reason() {
   std::string reason;
   const H5E_walk2_t keep_first = [](unsigned depth, const H5E_error2_t* entry, void* out) -> herr_t {
@@ -53,6 +57,11 @@ inline std::string hdf5_reason() {
     return 0;
   };
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first, &reason);
+  const std::string quote = "error message = '";
+  if (const size_t at = reason.find(quote); at != std::string::npos) {
+    const size_t begin = at + quote.size();
+    reason = reason.substr(begin, reason.find('\'', begin) - begin);
+  }
   return reason.empty() ? "no reason given" : reason;
 }
 

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "data/descriptor.h"
 
 // Three processes: this one; a keeper, forked at the start, which opens nothing; and for each request a worker,
 // forked by the keeper, which does. A worker that crashes costs its request only.
@@ -32,24 +33,6 @@ namespace {
 
 enum class Want : char { kFacts = 'f', kOnePass = 'p' };
 enum class Part : char { kValue = 'v', kError = 'e', kRetryableError = 'r' };
-
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int descriptor) : descriptor_(descriptor) {}
-  Descriptor(Descriptor&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(descriptor_, other.descriptor_);
-    return *this;
-  }
-  ~Descriptor() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  int get() const { return descriptor_; }
-
- private:
-  int descriptor_ = -1;
-};
 
 struct Pipe {
   Descriptor read_end, write_end;
@@ -189,11 +172,11 @@ struct Hdf5Process::Impl {
 bool Hdf5Process::Impl::read_answer(void* bytes, size_t size) {
   char* at = static_cast<char*>(bytes);
   while (size > 0) {
-    std::array<pollfd, 2> ready{{{answers.read_end.get(), POLLIN, 0}, {ends.read_end.get(), POLLIN, 0}}};
+    std::array<pollfd, 2> ready{{{answers.read_end.number(), POLLIN, 0}, {ends.read_end.number(), POLLIN, 0}}};
     if (::poll(ready.data(), ready.size(), -1) < 0) continue;
     // What a worker wrote before its end is read first: also what it wrote while the two were looked at.
     if ((ready[0].revents & POLLIN) == 0 && ::poll(ready.data(), 1, 0) != 1) return false;
-    const ssize_t got = ::read(answers.read_end.get(), at, size);
+    const ssize_t got = ::read(answers.read_end.number(), at, size);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return false;
     at += got;
@@ -206,7 +189,7 @@ void Hdf5Process::Impl::ask(Want want, const std::filesystem::path& path,
                             const std::function<void(const std::string&)>& take) {
   const std::string name = std::filesystem::absolute(path).string();
   const std::string lost = path.string() + " cannot be opened: the child process that libhdf5 runs in is gone";
-  if (!write_text(requests.write_end.get(), static_cast<char>(want), name.data(), name.size()))
+  if (!write_text(requests.write_end.number(), static_cast<char>(want), name.data(), name.size()))
     throw Error(lost, ExitCode::kRetry);
   std::string error, bytes;
   std::exception_ptr callers;  // what `take` threw: the rest of the answer goes by first
@@ -229,7 +212,7 @@ void Hdf5Process::Impl::ask(Want want, const std::filesystem::path& path,
     }
   }
   int status = -1;
-  if (!read_exactly(ends.read_end.get(), &status, sizeof status)) throw Error(lost, ExitCode::kRetry);
+  if (!read_exactly(ends.read_end.number(), &status, sizeof status)) throw Error(lost, ExitCode::kRetry);
   if (callers) std::rethrow_exception(callers);
   // The worker knows the file by its absolute name; people by the one they gave.
   if (const size_t at = error.find(name); at != std::string::npos) error.replace(at, name.size(), path.string());
@@ -245,10 +228,10 @@ Hdf5Process::Hdf5Process(unsigned open_seconds) : impl_(std::make_unique<Impl>()
     throw Error(std::string("cannot fork a process for libhdf5: ") + std::strerror(errno), ExitCode::kRetry);
   if (impl_->keeper == 0) {
     // Only our own ends stay open: the keeper ends when the parent's do.
-    const int requests = impl_->requests.read_end.get(), answers = impl_->answers.write_end.get(),
-              ends = impl_->ends.write_end.get();
+    const int requests = impl_->requests.read_end.number(), answers = impl_->answers.write_end.number(),
+              ends = impl_->ends.write_end.number();
     for (const Descriptor* theirs : {&impl_->requests.write_end, &impl_->answers.read_end, &impl_->ends.read_end})
-      ::close(theirs->get());
+      ::close(theirs->number());
     keep(requests, answers, ends, open_seconds);
   }
   // And here only ours, so that a keeper that dies is noticed.
@@ -271,7 +254,7 @@ FileFacts Hdf5Process::facts(const std::filesystem::path& path) {
   return facts_from_bytes(bytes);
 }
 
-void Hdf5Process::read_in_one_pass(const std::filesystem::path& path, const FileFacts&,
+void Hdf5Process::read_in_one_pass(const std::filesystem::path& path,
                                    const std::function<void(std::span<const uint8_t>)>& take) {
   impl_->ask(Want::kOnePass, path, [&](const std::string& part) {
     take({reinterpret_cast<const uint8_t*>(part.data()), part.size()});

@@ -24,8 +24,7 @@ class Hdf5Process {
   // the file if libhdf5 crashes or takes longer than open_seconds to open it, or for a piece of it. One thread at a
   // time.
   FileFacts facts(const std::filesystem::path& path);
-  void read_in_one_pass(const std::filesystem::path& path, const FileFacts& facts,
-                        const std::function<void(std::span<const uint8_t>)>& take);
+  void read_in_one_pass(const std::filesystem::path& path, const std::function<void(std::span<const uint8_t>)>& take);
 
  private:
   struct Impl;

@@ -21,7 +21,4 @@ void check_area(const ImageShape& shape, const std::string& name);
 Image planar(ImageShape shape, const std::vector<uint8_t>& interleaved);
 std::vector<uint8_t> interleaved(const Image& image);
 
-// `count` interleaved pixels to one plane a channel, `plane` bytes apart.
-void take_apart(const uint8_t* interleaved, size_t count, uint8_t* planes, size_t plane, size_t channels);
-
 }  // namespace cfm::data

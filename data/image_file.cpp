@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "data/image_codecs.h"
+#include "data/planar.h"
 
 namespace cfm::data {
 
@@ -13,54 +14,9 @@ void check_area(const ImageShape& shape, const std::string& name) {
             " pixels; up to 2^28 are read.");
 }
 
-namespace {
-
-[[gnu::always_inline]] inline void take_apart_colours(const uint8_t* __restrict in, size_t count,
-                                                      uint8_t* __restrict red, uint8_t* __restrict green,
-                                                      uint8_t* __restrict blue) {
-  for (size_t i = 0; i < count; ++i) {
-    red[i] = in[3 * i];
-    green[i] = in[3 * i + 1];
-    blue[i] = in[3 * i + 2];
-  }
-}
-
-void take_apart_plain(const uint8_t* in, size_t count, uint8_t* red, uint8_t* green, uint8_t* blue) {
-  take_apart_colours(in, count, red, green, blue);
-}
-#if defined(__x86_64__)
-[[gnu::target("arch=x86-64-v3")]] void take_apart_v3(const uint8_t* in, size_t count, uint8_t* red, uint8_t* green,
-                                                     uint8_t* blue) {
-  take_apart_colours(in, count, red, green, blue);
-}
-#endif
-
-using TakeApart = void (*)(const uint8_t*, size_t, uint8_t*, uint8_t*, uint8_t*);
-
-TakeApart best_take_apart() {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
-    return take_apart_v3;
-#endif
-  return take_apart_plain;
-}
-
-}  // namespace
-
-void take_apart(const uint8_t* interleaved, size_t count, uint8_t* planes, size_t plane, size_t channels) {
-  static const TakeApart three = best_take_apart();
-  if (channels == 3)
-    three(interleaved, count, planes, planes + plane, planes + 2 * plane);
-  else
-    for (size_t c = 0; c < channels; ++c)
-      for (size_t i = 0; i < count; ++i) planes[c * plane + i] = interleaved[i * channels + c];
-}
-
 Image planar(ImageShape shape, const std::vector<uint8_t>& interleaved) {
-  if (shape.channels == 1) return {shape, interleaved};
   Image image{shape, std::vector<uint8_t>(interleaved.size())};
-  const auto area = static_cast<size_t>(shape.height * shape.width);
-  take_apart(interleaved.data(), area, image.pixels.data(), area, static_cast<size_t>(shape.channels));
+  to_planar(interleaved, shape, image.pixels);
   return image;
 }
 

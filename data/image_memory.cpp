@@ -15,18 +15,13 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/number_text.h"
 
 namespace cfm::data {
 namespace {
 
-std::string gigabytes(uint64_t bytes) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.2f GB", static_cast<double>(bytes) / 1e9);
-  return text;
-}
-
 [[noreturn]] void no_room(uint64_t bytes, const std::string& found) {
-  throw Error("images in RAM take " + gigabytes(bytes) + " on this node: " + found +
+  throw Error("images in RAM take " + gigabytes_text(bytes) + " on this node: " + found +
               ". Give the job more memory, make /dev/shm larger, or use --data_mode=pread (compressed files: pack them "
               "first, with cfm_pack).");
 }
@@ -98,7 +93,7 @@ void ImageMemory::Impl::map(int descriptor, int flags) {
 
 void ImageMemory::Impl::map_own() {
   const uint64_t available = available_memory();
-  if (available > 0 && size > available) no_room(size, gigabytes(available) + " are available");
+  if (available > 0 && size > available) no_room(size, gigabytes_text(available) + " are available");
   map(-1, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
 }
 
@@ -111,7 +106,7 @@ void ImageMemory::Impl::map_shared(const Ranks& ranks) {
     ranks.together([&] {
       if (!leads) return;
       const uint64_t available = available_memory();
-      if (available > 0 && size > available) no_room(size, gigabytes(available) + " are available");
+      if (available > 0 && size > available) no_room(size, gigabytes_text(available) + " are available");
       ::shm_unlink(name.c_str());
       descriptor = ::shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
       if (descriptor < 0) no_room(size, std::string("shm_open says ") + std::strerror(errno));
@@ -125,7 +120,7 @@ void ImageMemory::Impl::map_shared(const Ranks& ranks) {
       ::shm_unlink(name.c_str());
       const int error = ::posix_fallocate(descriptor, 0, static_cast<off_t>(size));
       if (error != 0)
-        no_room(size, "shared memory has room for " + gigabytes(available_shared_memory()) + " (" +
+        no_room(size, "shared memory has room for " + gigabytes_text(available_shared_memory()) + " (" +
                           std::strerror(error) + ")");
     });
     ranks.together([&] { map(descriptor, MAP_SHARED); });

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "data/image_codecs.h"
+#include "data/planar.h"
 
 namespace cfm::data {
 namespace {
@@ -111,7 +112,7 @@ Image decode_jpeg(std::string_view bytes, const std::string& name) {
   for (size_t y = 0; whole && y < height;) {
     const size_t count = read_rows(reader, rows.data(), stride);
     if (cmyk) cmyk_to_rgb(rows.data(), count * width);
-    take_apart(rows.data(), count * width, image.pixels.data() + y * width, width * height, grey ? 1 : 3);
+    to_planes(rows.data(), count * width, grey ? 1 : 3, image.pixels.data() + y * width, width * height);
     y += count;
     whole = count > 0;
   }

@@ -123,6 +123,9 @@ void plan_storage(const FileFacts& facts, uint64_t bytes, const std::string& whe
 }
 
 void check_labels(const FileFacts& facts, int64_t images, const path& path) {
+  check(!facts.labels_name.empty() || !facts.labels.empty(),
+        path.string() + " has no dataset `labels` (nor `y`) beside `" + facts.images_name +
+            "`. Pack it: cfm_pack gives every image of such a file the label 0, with a warning.");
   const std::string where = "dataset `" + facts.labels_name + "` of " + path.string();
   const std::vector<uint64_t>& s = facts.labels_shape;
   check(s.size() == 1 || (s.size() == 2 && s[1] == 1),

@@ -115,11 +115,19 @@ std::vector<Slots> micro_batches(Slots slots, int64_t micro_batch) {
 
 namespace {
 
-// "1, 2, 4, 8": the divisors of n that are at most `most`, the largest ones if there are many.
-std::string divisors(int64_t n, int64_t most) {
+// "1, 2, 4, 8": the divisors of n that are multiples of `of` and at most `most`, the largest ones if there are many.
+std::string divisors(int64_t n, int64_t of, int64_t most) {
   std::vector<int64_t> found;
-  for (int64_t d = 1; d <= std::min(n, most); ++d)
-    if (n % d == 0) found.push_back(d);
+  const auto add = [&](int64_t d) {
+    if (d % of == 0 && d <= most) found.push_back(d);
+  };
+  for (int64_t d = 1; d * d <= n; ++d) {
+    if (n % d != 0) continue;
+    add(d);
+    if (d * d != n) add(n / d);
+  }
+  if (found.empty()) return "none";
+  std::ranges::sort(found);
   constexpr size_t kShown = 12;
   std::string text = found.size() > kShown ? "..., " : "";
   for (size_t i = found.size() > kShown ? found.size() - kShown : 0; i < found.size(); ++i)
@@ -138,10 +146,11 @@ Problems group_problems(int64_t groups, int64_t global_batch, int64_t images, in
   if (groups < 1 || groups > images) return {flag + ": expected 1 to " + std::to_string(images) + ", the images."};
   if (groups % nodes != 0)
     problems.push_back(flag + " cannot be dealt to " + std::to_string(nodes) +
-                       " nodes: each must have as many. Legal numbers of nodes: " + divisors(groups, groups) + ".");
+                       " nodes: each must have as many. Legal numbers of nodes: " + divisors(groups, 1, groups) + ".");
   if (global_batch % groups != 0)
     problems.push_back(flag + " does not divide --global_batch=" + std::to_string(global_batch) +
-                       ". Legal numbers of groups: " + divisors(global_batch, images) + ".");
+                       ". Legal numbers of groups for " + std::to_string(nodes) +
+                       (nodes == 1 ? " node: " : " nodes: ") + divisors(global_batch, nodes, images) + ".");
   if (images_seen % groups != 0)
     problems.push_back(flag + " does not divide the " + std::to_string(images_seen) +
                        " images that the run has seen: it was made with other groups.");

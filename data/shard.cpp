@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "data/descriptor.h"
 #include "data/planar.h"
 
 namespace cfm::data {
@@ -19,28 +20,9 @@ namespace {
 
 using std::filesystem::path;
 
-class Descriptor {
- public:
-  explicit Descriptor(const path& path) : descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    check(descriptor_ >= 0, "cannot open " + path.string() + ": " + std::strerror(errno));
-  }
-  Descriptor(Descriptor&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(descriptor_, other.descriptor_);
-    return *this;
-  }
-  ~Descriptor() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  int get() const { return descriptor_; }
-
- private:
-  int descriptor_;
-};
-
 uint64_t file_bytes(const Descriptor& file, const path& path) {
   struct stat status {};
-  check(::fstat(file.get(), &status) == 0, "cannot stat " + path.string() + ": " + std::strerror(errno));
+  check(::fstat(file.number(), &status) == 0, "cannot stat " + path.string() + ": " + std::strerror(errno));
   check(S_ISREG(status.st_mode), path.string() + " is not a regular file; expected an HDF5 shard.");
   return static_cast<uint64_t>(status.st_size);
 }
@@ -92,7 +74,8 @@ void Shard::open() { open(impl_->path); }
 
 void Shard::open(const std::filesystem::path& copy) {
   Impl& impl = *impl_;
-  Descriptor file(copy);
+  Descriptor file(::open(copy.c_str(), O_RDONLY | O_CLOEXEC));
+  check(file.is_open(), "cannot open " + copy.string() + ": " + std::strerror(errno));
   const uint64_t bytes = file_bytes(file, copy);
   check(bytes == impl.facts.file_bytes, copy.string() + " has " + std::to_string(bytes) + " bytes, but had " +
                                             std::to_string(impl.facts.file_bytes) +
@@ -113,7 +96,7 @@ void Shard::open(const std::filesystem::path& copy) {
 
 void Shard::Impl::read_bytes(uint64_t at, std::span<uint8_t> out) const {
   while (!out.empty()) {
-    const ssize_t got = ::pread(file->get(), out.data(), out.size(), static_cast<off_t>(at));
+    const ssize_t got = ::pread(file->number(), out.data(), out.size(), static_cast<off_t>(at));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0)
       throw Error("cannot read " + opened.string() + " at byte " + std::to_string(at) + ": " + std::strerror(errno),

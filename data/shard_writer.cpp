@@ -69,7 +69,10 @@ struct ShardWriter::Impl {
   }
   // Disks fill up and come back, so these may be tried again.
   void check_written(bool ok) const {
-    if (!ok) throw Error("cannot write " + temporary.string() + ": " + hdf5_reason(), ExitCode::kRetry);
+    if (!ok)
+      throw Error("cannot write " + temporary.string() + ": " + hdf5_reason() +
+                      ". Once it can be written, the same command goes on: finished shards are kept.",
+                  ExitCode::kRetry);
   }
   void write_piece();
   void end_block();

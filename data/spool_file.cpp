@@ -30,7 +30,7 @@ void SpoolFile::open() {
   std::error_code ignored;  // open says it better
   if (!folder_.empty()) std::filesystem::create_directories(folder_, ignored);
   descriptor_ = std::make_shared<const Descriptor>(open_unnamed(folder_.empty() ? "." : folder_));
-  if (descriptor_->number < 0)
+  if (!descriptor_->is_open())
     throw Error("cannot make a temporary file in " + folder_.string() + ": " + std::strerror(errno), ExitCode::kRetry);
 }
 
@@ -53,7 +53,7 @@ ByteSource SpoolFile::bytes(std::string name) const {
 
 void SpoolFile::write(std::span<const uint8_t> bytes) {
   while (!bytes.empty()) {
-    const ssize_t written = ::pwrite(descriptor_->number, bytes.data(), bytes.size(), static_cast<off_t>(size_));
+    const ssize_t written = ::pwrite(descriptor_->number(), bytes.data(), bytes.size(), static_cast<off_t>(size_));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0)
       throw Error("cannot write to a temporary file in " + folder_.string() + ": " + std::strerror(errno),

@@ -9,6 +9,7 @@
 #include "base/durable_file.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/number_text.h"
 
 namespace cfm::data {
 namespace {
@@ -82,19 +83,26 @@ uint64_t missing_bytes(const std::vector<Shard*>& shards, const fs::path& folder
 
 }  // namespace
 
+// Locked: two jobs in one folder would remove each other's copies.
+void Staging::make_folder(const std::vector<Shard*>& shards) {
+  const std::string flag = "--stage_dir=" + folder_.parent_path().string();
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  check(!error, flag + ": cannot create " + folder_.string() + ": " + error.message());
+  lock_ = std::make_unique<FileLock>(folder_ / "lock", FileLock::Kind::kExclusive,
+                                     "another job stages the same data there. Give each its own --stage_dir");
+  const uint64_t bytes = missing_bytes(shards, folder_), room = fs::space(folder_).available;
+  check(bytes <= room, flag + " has room for " + gigabytes_text(room) + "; this node's files take " +
+                           gigabytes_text(bytes) +
+                           " more. Name another folder, use more nodes or groups, or do without --stage_dir.");
+}
+
 Staging::Staging(const fs::path& folder, const std::string& name, const std::vector<Shard*>& shards, const Ranks& ranks)
-    : folder_(folder / ("cfm-" + name + "-node" + std::to_string(ranks.node))), removes_(ranks.node_rank == 0) {
-  ranks.together([&] {
-    if (ranks.node_rank != 0) return;
-    std::error_code error;
-    fs::create_directories(folder_, error);
-    check(!error, "--stage_dir=" + folder.string() + ": cannot create " + folder_.string() + ": " + error.message());
-    const uint64_t bytes = missing_bytes(shards, folder_), room = fs::space(folder_).available;
-    check(bytes <= room, "--stage_dir=" + folder.string() + " has room for " + std::to_string(room >> 20) +
-                             " MiB; this node's files take " + std::to_string(bytes >> 20) +
-                             " MiB more. Name another folder, use more nodes or groups, or do without --stage_dir.");
-  });
+    : folder_(folder / ("cfm-" + name + "-node" + std::to_string(ranks.node))) {
   try {
+    ranks.together([&] {
+      if (ranks.node_rank == 0) make_folder(shards);
+    });
     ranks.together([&] {
       const auto mine = static_cast<size_t>(ranks.node_rank), step = static_cast<size_t>(ranks.node_size);
       for (size_t i = mine; i < shards.size(); i += step) stage(*shards[i], folder_ / shards[i]->path().filename());
@@ -103,15 +111,18 @@ Staging::Staging(const fs::path& folder, const std::string& name, const std::vec
       for (Shard* shard : shards) shard->open(folder_ / shard->path().filename());
     });
   } catch (...) {
-    std::error_code ignored;
-    if (removes_) fs::remove_all(folder_, ignored);
+    remove_copies();
     throw;
   }
 }
 
-Staging::~Staging() {
+Staging::~Staging() { remove_copies(); }
+
+// Whoever holds the lock made the folder; the lock file goes last, with it.
+void Staging::remove_copies() {
+  if (lock_ == nullptr) return;
   std::error_code ignored;
-  if (removes_) fs::remove_all(folder_, ignored);
+  fs::remove_all(folder_, ignored);
 }
 
 }  // namespace cfm::data

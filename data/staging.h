@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file_lock.h"
 #include "data/ranks.h"
 #include "data/shard.h"
 
@@ -14,7 +15,7 @@ class Staging {
  public:
   // Copies `shards` (those of this node alone; its ranks share the work) to folder/cfm-<name>-node<n>/ and opens them
   // there. A copy is checked by its hashes, or against what was read where a file brings none; one that an earlier job
-  // left and that checks out is kept. Throws Error if there is no room. Collective.
+  // left and that checks out is kept. Throws Error if there is no room, or another job stages there. Collective.
   Staging(const std::filesystem::path& folder, const std::string& name, const std::vector<Shard*>& shards,
           const Ranks& ranks);
   ~Staging();  // removes the copies: this node's first rank does, when it is done
@@ -23,8 +24,11 @@ class Staging {
   const std::filesystem::path& folder() const { return folder_; }
 
  private:
+  void make_folder(const std::vector<Shard*>& shards);
+  void remove_copies();
+
   std::filesystem::path folder_;
-  bool removes_;
+  std::unique_ptr<FileLock> lock_;  // of this node's first rank, which removes the copies
 };
 
 }  // namespace cfm::data

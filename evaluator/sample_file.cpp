@@ -81,7 +81,7 @@ void check_writable(const fs::path& file) {
     DurableFile(probe).append("x", 1);
   } catch (const Error& e) {
     fs::remove(probe, error);
-    throw Error(flag + ": the folder cannot be written to: " + e.what());
+    throw Error(flag + ": the folder cannot be written to: " + e.what(), e.exit_code());
   }
   fs::remove(probe, error);
 }

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "data/planar.h"
 #include "packer/image_names.h"
 
 namespace cfm::packer {
@@ -41,10 +42,7 @@ Image image_at(const ImagePart& part, int64_t index) {
   Image image{part.shape, std::vector<uint8_t>(static_cast<size_t>(part.shape.bytes()))};
   data::read_at(part.bytes, part.first + static_cast<uint64_t>(index) * part.stride, image.pixels);
   if (!part.interleaved) return image;
-  const std::vector<uint8_t> from = image.pixels;
-  const auto channels = static_cast<size_t>(part.shape.channels), area = from.size() / channels;
-  for (size_t c = 0; c < channels; ++c)
-    for (size_t i = 0; i < area; ++i) image.pixels[c * area + i] = from[i * channels + c];
+  data::to_planar(std::vector<uint8_t>(image.pixels), part.shape, image.pixels);
   return image;
 }
 
@@ -138,6 +136,7 @@ ImageSource source_of_parts(std::vector<ImagePart> parts, const std::string& des
   for (ImagePart& part : parts) part.labels = {};
   source.description =
       description + (parts.size() == 1 ? " " + parts.front().words : ", " + std::to_string(parts.size()) + " parts");
+  source.raw = true;
   all.parts = std::move(parts);
   const auto shared = std::make_shared<const Parts>(std::move(all));
   source.read = [shared](int64_t i) {

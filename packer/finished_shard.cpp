@@ -25,8 +25,9 @@ void check_attribute(const data::Shard& shard, const std::string& name, const st
         shard.path().string() + ": attribute `" + name + "` is '" + found + "'; expected '" + expected + "'.");
 }
 
-std::vector<std::string> check_finished(const std::filesystem::path& file, const Packing& packing, int64_t number) {
-  const data::Shard shard(file);
+std::vector<std::string> check_finished(const std::filesystem::path& file, const Packing& packing, int64_t number,
+                                        data::Hdf5Process* hdf5) {
+  const data::Shard shard(file, hdf5 != nullptr ? hdf5->facts(file) : data::read_facts(file));
   for (const auto& [name, value] : packing.attributes(number)) check_attribute(shard, name, value);
   data::ImagesFingerprint::from_hex(shard.attribute("images_xxh3_sum"));
   std::vector<std::string> left_out = names_in(shard.attribute("unreadable"), file.string());
@@ -41,10 +42,10 @@ std::vector<std::string> check_finished(const std::filesystem::path& file, const
 }  // namespace
 
 std::optional<std::vector<std::string>> find_finished(const std::filesystem::path& file, const Packing& packing,
-                                                      int64_t shard) {
+                                                      int64_t shard, data::Hdf5Process* hdf5) {
   if (!std::filesystem::exists(file)) return std::nullopt;
   try {
-    return check_finished(file, packing, shard);
+    return check_finished(file, packing, shard, hdf5);
   } catch (const Error& error) {
     warn("a shard is packed again: " + std::string(error.what()));
     return std::nullopt;

@@ -36,9 +36,8 @@ ProgramHelp program_help() {
   return {
       "cfm_pack",
       "images to shuffled, fingerprinted HDF5 shards. Under mpirun the ranks share the shards and give the same bytes; "
-      "the same command continues what was stopped. `cfm_pack --inspect FILE...` tells what shards, folders of "
-      "them, .npz and "
-      ".npy files are.",
+      "the same command continues what was stopped. `cfm_pack --inspect FILE...` tells what files and folders "
+      "are: shards, or what can be packed.",
       "mpirun -n 8 cfm_pack --source=imagenet/train --out=shards --split=train --shards=64",
       __FILE__,
       {"images", "output", "machine"}};

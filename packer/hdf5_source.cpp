@@ -59,11 +59,15 @@ ImageSource open_hdf5(const std::filesystem::path& path, const SourceOptions& op
   data::DatasetOptions reading;
   reading.hdf5 = options.hdf5;
   reading.metadata_only = true;
+  reading.zero_labels = true;
   auto dataset = std::make_shared<data::Dataset>(data::Dataset::open(path, reading));
   dataset->open_for_reading();
   ImageSource source;
   auto parts = std::make_shared<Parts>();
   for (const Shard& shard : dataset->shards()) {
+    if (options.verify && shard.is_ours() && shard.plan().access != data::Access::kOnePass) shard.verify();
+    if (shard.facts().labels_name.empty())
+      source.notes.push_back(shard.path().string() + " comes without labels: every label is 0");
     Part part{.shard = &shard, .first = source.size()};
     if (shard.plan().access == data::Access::kOnePass) part.spooled = spool(shard, options, source.notes);
     parts->parts.push_back(std::move(part));
@@ -73,6 +77,7 @@ ImageSource open_hdf5(const std::filesystem::path& path, const SourceOptions& op
   if (dataset->labels_from_one()) source.notes.push_back(path.string() + ": labels 1 to 1000 are taken as 0 to 999");
   source.description = path.string() + ", " + std::to_string(dataset->shards().size()) + " HDF5 file" +
                        (dataset->shards().size() == 1 ? "" : "s") + ", " + first.plan().storage;
+  source.raw = true;
   parts->dataset = std::move(dataset);
   source.read = [parts](int64_t i) { return image_of(*parts, i); };
   source.image_name = [parts](int64_t i) {

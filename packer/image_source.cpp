@@ -112,7 +112,7 @@ ImageSource open_source(const std::string& source, const SourceOptions& options)
 std::string spool_note(const std::string& what, uint64_t bytes, const SourceOptions& options) {
   char size[32];
   std::snprintf(size, sizeof size, "%.1f MB", static_cast<double>(bytes) / 1e6);
-  return what + " into a temporary file of " + size + " in " + options.spool_folder.string();
+  return what + " into a temporary file of " + size + " in " + options.spool_folder.string() + ", by each rank";
 }
 
 }  // namespace cfm::packer

@@ -17,6 +17,7 @@ struct ImageSource {
   std::vector<int64_t> labels;                     // one for each image
   std::vector<std::string> class_names;            // of labels 0, 1, ...; empty if the source names none
   std::vector<std::string> notes;                  // what was left out or assumed: to be said
+  bool raw = false;                                // pixels of one shape, as they are: nothing to decode
   std::function<data::Image(int64_t)> read;        // thread-safe; throws Error naming the image if it cannot be read
   std::function<std::string(int64_t)> image_name;  // for messages
   int64_t size() const { return static_cast<int64_t>(labels.size()); }
@@ -25,7 +26,7 @@ struct ImageSource {
 struct SourceOptions {
   std::string split = "train";               // which files of a folder that holds several splits
   std::filesystem::path spool_folder = ".";  // where temporary files may lie, as large as what is deflated
-  bool verify = true;  // compare stored arrays with their checksums, by reading them once: one process is enough
+  bool verify = true;  // compare stored arrays, and shards of ours, with their checksums: one process is enough
   data::Hdf5Process* hdf5 = nullptr;  // where libhdf5 runs; null: in this process
 };
 

@@ -51,10 +51,11 @@ std::vector<int64_t> all_shards(const Packing& packing) {
 
 // Shards that an earlier start finished. Without leave to leave images out, one that has lost some is not finished:
 // they may have been repaired.
-Shards find_shards(const path& place, const Packing& packing, bool allow_unreadable, const MpiSession& session) {
+Shards find_shards(const path& place, const Packing& packing, bool allow_unreadable, data::Hdf5Process* hdf5,
+                   const MpiSession& session) {
   Shards finished;
   for (const int64_t shard : dealt(all_shards(packing), session))
-    if (const auto left_out = find_finished(place / packing.shard_name(shard), packing, shard))
+    if (const auto left_out = find_finished(place / packing.shard_name(shard), packing, shard, hdf5))
       if (left_out->empty() || allow_unreadable) finished.emplace(shard, *left_out);
   return together(finished, session);
 }
@@ -90,9 +91,16 @@ Shards pack_shards(const std::vector<int64_t>& missing, const path& place, const
   SharedProgress progress(session, images);
   ShardPacker packer(packing, source, fit, threads, [&progress](int64_t count) { progress.add(count); });
   Shards packed;
-  for (const int64_t shard : dealt(missing, session))
-    packed.emplace(shard, packer.pack(place, shard, config.allow_unreadable));
-  progress.finish();
+  std::optional<parallel::RankProblem> problem;
+  try {
+    for (const int64_t shard : dealt(missing, session))
+      packed.emplace(shard, packer.pack(place, shard, config.allow_unreadable));
+  } catch (const AnotherRankFailed&) {
+  } catch (const Error& error) {
+    problem = {error.what(), error.exit_code()};
+  }
+  progress.finish(problem.has_value());
+  agree(session, problem);
   return together(packed, session);
 }
 
@@ -202,7 +210,7 @@ PackReport pack(const PackConfig& config, const MpiSession& session, data::Hdf5P
     for (const std::string& note : source.notes) warn(note);
 
   PartialFolder partial(folder, packing, config.overwrite, session);
-  Shards shards = find_shards(partial.place(), packing, config.allow_unreadable, session);
+  Shards shards = find_shards(partial.place(), packing, config.allow_unreadable, hdf5, session);
   if (leads) say_plan(packing, static_cast<int64_t>(shards.size()), partial.place(), session);
   std::vector<int64_t> missing = all_shards(packing);
   std::erase_if(missing, [&shards](int64_t shard) { return shards.contains(shard); });

@@ -36,6 +36,8 @@ void say_report(const cfm::packer::PackReport& report, double seconds) {
   cfm::say("             " + report.fingerprint.images + " of the images, whatever the seed and number of shards");
 }
 
+void say_error(const std::string& message) { std::fputs(("cfm: error: " + message + "\n").c_str(), stderr); }
+
 // All files are looked at, whatever is wrong with one.
 int inspect_all(const std::vector<std::string>& files) {
   cfm::check(!files.empty(), "--inspect: no files given. Usage: cfm_pack --inspect FILE...");
@@ -46,8 +48,11 @@ int inspect_all(const std::vector<std::string>& files) {
       text.pop_back();
       cfm::say(text);
     } catch (const cfm::Error& error) {
-      std::fprintf(stderr, "cfm_pack: %s\n", error.what());
+      say_error(error.what());
       exit_code = static_cast<int>(error.exit_code());
+    } catch (const std::exception& error) {
+      say_error(file + ": " + error.what());
+      exit_code = static_cast<int>(cfm::ExitCode::kRetry);
     }
   return exit_code;
 }
@@ -71,10 +76,10 @@ int inspect(const std::vector<std::string>& files) {
   try {
     return cfm::parallel::launched_rank() == 0 ? inspect_all(files) : 0;
   } catch (const cfm::Error& error) {
-    std::fprintf(stderr, "cfm_pack: %s\n", error.what());
+    say_error(error.what());
     return static_cast<int>(error.exit_code());
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "cfm_pack: %s\n", error.what());
+    say_error(error.what());
     return static_cast<int>(cfm::ExitCode::kRetry);
   }
 }

@@ -13,6 +13,7 @@ using std::filesystem::path;
 
 constexpr const char* kPackingName = "packing.json";
 constexpr const char* kLockName = "packing.lock";
+constexpr const char* kTaken = "another cfm_pack is at work there. Wait for its end, or give another --out or --split";
 
 bool is_ours(const std::string& name, const std::string& split) {
   if (name == kPackingName || name == kPackingName + std::string(".tmp") || name == kLockName) return true;
@@ -50,14 +51,17 @@ PartialFolder::PartialFolder(path folder, const Packing& packing, bool start_aga
     if (leads) prepare(packing, start_again);
   });
   parallel::agree_on(session, [&] {
-    if (!leads) lock_ = std::make_unique<FileLock>(place() / kLockName, FileLock::Kind::kShared);
+    if (!leads) lock_ = std::make_unique<FileLock>(place() / kLockName, FileLock::Kind::kShared, kTaken);
   });
 }
 
 void PartialFolder::prepare(const Packing& packing, bool start_again) {
   for (const path& taken : {folder_, place(), old()}) check_replaceable(taken, packing.split);
-  std::filesystem::create_directories(place());
-  lock_ = std::make_unique<FileLock>(place() / kLockName, FileLock::Kind::kExclusive);
+  std::error_code error;
+  std::filesystem::create_directories(place(), error);
+  check(!error, "--out=" + folder_.parent_path().string() + ": cannot make the folder " + place().string() + ": " +
+                    error.message() + ". Name another, or see to it that this one can be written.");
+  lock_ = std::make_unique<FileLock>(place() / kLockName, FileLock::Kind::kExclusive, kTaken);
   remove_all_of(files_ending(place(), ".tmp"));
   const path identity = place() / kPackingName;
   const std::string difference =

@@ -3,7 +3,7 @@
 #include <memory>
 #include <string>
 
-#include "packer/file_lock.h"
+#include "base/file_lock.h"
 #include "packer/packing.h"
 #include "parallel/mpi_session.h"
 

@@ -21,6 +21,7 @@ using std::filesystem::path;
 
 constexpr int64_t kBlockBytes = 32 << 20;  // fitted images that are kept before they are written
 constexpr int64_t kImageBytes = 256;       // what one takes beside its pixels
+constexpr int64_t kWarnings = 10;          // of unreadable images, with reasons
 
 std::string json_list(const std::vector<std::string>& names) {
   return nlohmann::json(names).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -103,7 +104,8 @@ std::vector<int64_t> ShardPacker::try_shard(const path& file, int64_t shard, con
     const std::vector<Loaded> loaded = load(block, first_time);
     for (size_t i = 0; i < block.size(); ++i) {
       if (!loaded[i].image) {
-        warn("unreadable: " + loaded[i].reason);
+        if (first_time && warnings_++ < kWarnings)
+          warn("unreadable: " + loaded[i].reason + (warnings_ == kWarnings ? "; all are named at the end" : ""));
         continue;
       }
       readable.push_back(block[i]);

@@ -23,9 +23,10 @@ class ShardPacker {
   ShardPacker(const Packing& packing, const ImageSource& source, const ImageFit& fit, int64_t threads,
               std::function<void(int64_t images)> progress);
 
-  // Packs a shard into `folder`, under its name. Returns the names of its images that cannot be read (each is named in
-  // a warning, with the reason): they are left out and named in the shard's attribute if that is allowed; otherwise the
-  // shard is not written. Error if an image does not belong with the others, or none of the shard can be read.
+  // Packs a shard into `folder`, under its name. Returns the names of its images that cannot be read (the
+  // first ten are named in a warning each, with the reason): they are left out and named in the shard's attribute if
+  // that is allowed; otherwise the shard is not written. Error if an image does not belong with the others, or none of
+  // the shard can be read.
   std::vector<std::string> pack(const std::filesystem::path& folder, int64_t shard, bool allow_unreadable);
 
  private:
@@ -41,6 +42,7 @@ class ShardPacker {
   const int64_t threads_;
   const std::function<void(int64_t)> progress_;
   const std::vector<uint32_t> order_;  // the shuffle
+  int64_t warnings_ = 0;
 };
 
 }  // namespace cfm::packer

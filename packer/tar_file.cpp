@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <filesystem>
 #include <optional>
 #include <string_view>
 
@@ -65,7 +66,7 @@ void check_not_compressed(const data::ByteSource& archive) {
 
 // What a pax header, or GNU's long name, says of the member that follows.
 struct Overrides {
-  std::optional<std::string> path;
+  std::optional<std::string> path, link;
   std::optional<uint64_t> size;
   bool sparse = false;
 };
@@ -127,12 +128,10 @@ class Archive {
   void take_description(char type, uint64_t data, uint64_t size) {
     check(size <= kMostRecords, place() + ": a name or record of " + std::to_string(size) +
                                     " bytes; up to 1 MiB are read: the archive is damaged.");
-    if (type == 'g' || type == 'K') return;  // of all members: comments; long names of links
+    if (type == 'g') return;  // of all members: comments
     const std::string text = data::text_at(archive_, data, size);
-    if (type == 'L')
-      next_.path = text.substr(0, text.find('\0'));
-    else
-      take_records(text);
+    if (type == 'x') return take_records(text);
+    (type == 'L' ? next_.path : next_.link) = text.substr(0, text.find('\0'));
   }
 
   // "27 path=n01440764/a.JPEG\n": the length counts itself, the blank and the newline.
@@ -153,6 +152,7 @@ class Archive {
 
   void take_record(std::string_view key, std::string_view value) {
     if (key == "path") next_.path = std::string(value.substr(0, value.find('\0')));
+    if (key == "linkpath") next_.link = std::string(value.substr(0, value.find('\0')));
     if (key.starts_with("GNU.sparse.")) next_.sparse = true;
     if (key != "size") return;
     uint64_t size = 0;
@@ -169,7 +169,13 @@ class Archive {
     if (next_.path) member.path = *next_.path;
     member.folder = type == '5' || member.path.ends_with('/');
     member.regular = (type == '0' || type == '\0' || type == '7') && !member.folder && !next_.sparse;
-    while (member.path.starts_with("./")) member.path.erase(0, 2);
+    if (type == '1' || type == '2') member.link = next_.link.value_or(std::string(field(block, 157, 100)));
+    for (std::string* name : {&member.path, &member.link})
+      while (name->starts_with("./")) name->erase(0, 2);
+    // A symbolic link leads on from its own folder.
+    if (type == '2')
+      member.link =
+          (std::filesystem::path(member.path).parent_path() / member.link).lexically_normal().generic_string();
     next_ = {};
     visit_(std::move(member));
   }

@@ -13,6 +13,7 @@ struct TarMember {
   std::string path;     // as the archive names it, without a leading "./"
   bool regular = true;  // a file with bytes of its own: no folder, link, device or sparse file
   bool folder = false;
+  std::string link = {};          // of a hard or symbolic link: the path that it leads to; no bytes of its own
   uint64_t offset = 0, size = 0;  // of its bytes in the archive
 };
 

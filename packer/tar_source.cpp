@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 
 #include "base/error.h"
@@ -21,26 +22,57 @@ struct TarImage {
   uint64_t offset = 0, size = 0;
 };
 
+constexpr uint64_t kNowhere = ~uint64_t{0};  // as the size of an image that is a link to what is not there
+
 // What is found while headers are read.
 struct Index {
   std::vector<ByteSource> archives;
   std::vector<TarImage> images;
+  std::vector<std::string> lost;  // where links lead that lead nowhere; such an image's `offset` is its place in here
   int64_t others = 0;
   std::string first_other;
 
   // Images of `archive` under `prefix`; `offset` is where it lies in the file that it is part of.
   std::vector<TarMember> add(const ByteSource& archive, uint32_t number, const std::string& prefix, uint64_t offset) {
-    std::vector<TarMember> inner;
+    std::vector<TarMember> inner, links;
+    const size_t before = images.size();
     for_each_tar_member(archive, [&](TarMember member) {
       if (member.folder) return;
-      if (member.regular && is_image_name(member.path))
+      if (!member.link.empty() && is_image_name(member.path))
+        links.push_back(std::move(member));
+      else if (member.regular && is_image_name(member.path))
         images.push_back({prefix + member.path, number, offset + member.offset, member.size});
       else if (member.regular && member.path.ends_with(".tar"))
         inner.push_back(std::move(member));
       else if (others++ == 0)
         first_other = archive.name + ":" + member.path;
     });
+    follow(std::move(links), before, number, prefix);
     return inner;
+  }
+
+  // Links become images with the bytes that they lead to, over other links where need be. REQUIRES: the images from
+  // `begin` on are those of the links' archive.
+  void follow(std::vector<TarMember> links, size_t begin, uint32_t number, const std::string& prefix) {
+    if (links.empty()) return;
+    std::map<std::string, TarImage> places;
+    for (size_t i = begin; i < images.size(); ++i) places[images[i].path] = images[i];
+    for (size_t left = links.size() + 1; links.size() < left;) {
+      left = links.size();
+      std::erase_if(links, [&](const TarMember& link) {
+        const auto target = places.find(prefix + link.link);
+        if (target == places.end()) return false;
+        TarImage image = target->second;
+        image.path = prefix + link.path;
+        places[image.path] = image;
+        images.push_back(std::move(image));
+        return true;
+      });
+    }
+    for (const TarMember& link : links) {
+      images.push_back({.path = prefix + link.path, .archive = number, .offset = lost.size(), .size = kNowhere});
+      lost.push_back(link.link);
+    }
   }
 
   void add_class(const ByteSource& archive, uint32_t number, const std::string& name, uint64_t offset) {
@@ -107,6 +139,8 @@ ImageSource source_of(Index index, const std::string& where) {
   };
   source.read = [shared, name = source.image_name](int64_t i) {
     const TarImage& image = shared->images[static_cast<size_t>(i)];
+    if (image.size == kNowhere)
+      throw Error(name(i) + " is a link to " + shared->lost[image.offset] + ", which is not in the archive.");
     return data::read_image(data::part_of(shared->archives[image.archive], image.offset, image.size, name(i)));
   };
   return source;

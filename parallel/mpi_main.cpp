@@ -81,6 +81,8 @@ void agree_on(const MpiSession& session, const std::function<void()>& work) {
     problem = {error.what(), error.exit_code()};
   } catch (const c10::Error& error) {
     problem = {error.what_without_backtrace(), ExitCode::kRetry};
+  } catch (const std::exception& error) {  // a file system's, or no memory
+    problem = {error.what(), ExitCode::kRetry};
   }
   agree(session, problem);
 }

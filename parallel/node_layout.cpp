@@ -29,6 +29,9 @@ int NodeLayout::rank_by_node() const {
 }
 
 NodeLayout node_layout(const MpiSession& session, int ranks_per_node) {
+  if (ranks_per_node > session.size())
+    throw SharedError("--ranks_per_node=" + std::to_string(ranks_per_node) + ": the job has " +
+                      std::to_string(session.size()) + " ranks; expected 1 to that, or 0: as they are placed.");
   const int mine = ranks_per_node > 0 ? session.rank() / ranks_per_node * ranks_per_node : first_rank_here(session);
   const std::vector<std::string> firsts = session.control().all_gather(std::to_string(mine));
   std::map<int, int> ranks_of;  // by the node's lowest rank

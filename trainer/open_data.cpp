@@ -75,7 +75,7 @@ OpenedData open_data(const TrainConfig& config, const parallel::MpiSession& sess
                                .metadata_only = false};
   OpenedData data{
       .train = data::Dataset::open(config.train_data, options), .val = {}, .data_groups = groups, .layout = layout};
-  if (config.val_data.empty()) return data;
+  if (config.val_data.empty() || config.val_every == 0) return data;
   options.groups = 1;
   options.stage_dir.clear();
   options.ranks.job += "-val";

@@ -45,6 +45,7 @@ void check_resumable(const checkpoint::Manifest& manifest, const TrainConfig& co
                          ": a resume cannot change it. Give the old value, or another --run_dir.");
   };
   same("--seed", std::to_string(manifest.seed), std::to_string(config.seed));
+  same("--data_groups", std::to_string(manifest.data_groups), std::to_string(config.data_groups));
   if (!config.allow_other_data) {
     const std::string other = other_data(manifest, fingerprint);
     if (!other.empty())

@@ -63,6 +63,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   StepMeasure measure;  // of the step before, while its report is under way
   int64_t skipped = 0;
   bool stopping = false;
+  const int64_t first_step = at.step + 1;
 
   while (at.step < config.steps && !stopping) {
     const Stopwatch watch;
@@ -109,11 +110,12 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
     at.images_seen += config.global_batch;
 
     // what all ranks know of the step before; a request to stop is met by all after the same step
-    if (control.pending()) {
+    const auto collect = [&] {
       const parallel::StepSummary all = control.collect();
       report.step(measure, all);
       stopping = all.stop_requested;
-    }
+    };
+    if (control.pending()) collect();
     measure = {.loss_sum = loss_sum.item<double>(),
                .data_wait_seconds = loader.take_wait_seconds(),
                .exposed_reduce_seconds = reducer.exposed_seconds(),
@@ -123,6 +125,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
                .step = at.step,
                .skipped = !finite};
     control.post(to_report(measure, stop.raised() != 0));
+    if (at.step == first_step) collect();  // now: whoever watches the start waits for it
     refuse_endless_skipping(skipped, config.max_skipped, at.step);
 
     // checkpoint, and a look at held-out images and samples

@@ -79,6 +79,12 @@ TEST_F(CommandLine, AFlagfileHasCommentsBlankLinesAndWindowsLineEnds) {
   EXPECT_EQ(FLAGS_global_batch, 5);
 }
 
+TEST_F(CommandLine, AFlagfileMayBeginWithAByteOrderMarkButIsText) {
+  parse_command_line(kProgram, {"--flagfile=" + scratch_.write("a.flags", "\xef\xbb\xbf--lr=2\n").string()});
+  EXPECT_EQ(FLAGS_lr, 2);
+  EXPECT_THAT(refusal_of_file(std::string("\x89HDF\0\0--lr=1", 12)), HasSubstr("bad.flags is no text file"));
+}
+
 TEST_F(CommandLine, TheCommandLineWinsOverFilesAndAFileOverThoseItNestsWhereverTheyAreNamed) {
   scratch_.write("parts/inner.flags", "--lr=3\n--global_batch=3\n--note=3\n");
   scratch_.write("parts/middle.flags", "--global_batch=2\n--flagfile=inner.flags\n--note=2\n");

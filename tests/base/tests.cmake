@@ -1,6 +1,7 @@
 cfm_test(base/philox_test DEPS base)
 cfm_test(base/command_line_test DEPS base)
 cfm_test(base/durable_file_test DEPS base)
+cfm_test(base/file_lock_test DEPS base)
 cfm_test(base/hash_test DEPS base)
 cfm_test(base/number_text_test DEPS base)
 cfm_test(base/shape_test DEPS base)

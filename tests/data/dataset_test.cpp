@@ -103,11 +103,17 @@ TEST(Dataset, HasAFingerprintThatFollowsPixelsLabelsAndOrderButNotThePlace) {
   EXPECT_NE(fingerprint("one"), fingerprint("order"));
 }
 
-TEST(Dataset, VerifiesAllShards) {
+TEST(Dataset, FindsADamagedBlockOfAnyShardWhenItIsAskedToVerify) {
   const ScratchDirectory folder;
   tests::write_shard(folder / "a.h5", kShape, 1025, 0);
   tests::write_shard(folder / "b.h5", kShape, 10, 0);
-  EXPECT_EQ(Dataset::open(folder.path()).verify(), 3);
+  EXPECT_EQ(Dataset::open(folder.path(), {.verify = true}).size(), 1035);
+  std::string bytes = tests::bytes_of(folder / "b.h5");
+  const std::vector<uint8_t> pixels = tests::pixels_of(3, kShape);
+  bytes[bytes.find(std::string(pixels.begin(), pixels.end())) + 2] ^= 4;
+  tests::write_bytes(folder / "b.h5", bytes);
+  EXPECT_EQ(Dataset::open(folder.path()).size(), 1035);
+  tests::expect_refusal([&] { Dataset::open(folder.path(), {.verify = true}); }, {"b.h5 is damaged", "images 0 to 9"});
 }
 
 }  // namespace

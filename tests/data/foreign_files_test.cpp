@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <random>
+
 #include "data/dataset.h"
 #include "data/hdf5_process.h"
 #include "support/python.h"
@@ -130,6 +132,64 @@ TEST(ForeignFiles, ANodeKeepsItsOwnGroupsImagesOfAFileThatIsReadInOnePass) {
     }
   }
 }
+
+TEST(ForeignFiles, WhatIsReadOnceIsNotStaged) {
+  const ScratchDirectory folder;
+  write_with_h5py(
+      folder, "f.create_dataset('imgs', data=images, chunks=(128, 3, 6, 6), compression='gzip'); f['labels'] = labels");
+  tests::expect_refusal([&] { Dataset::open(folder / "a.h5", {.stage_dir = folder / "local"}); },
+                        {"--stage_dir", "a.h5", "gzip", "Leave out --stage_dir"});
+  EXPECT_FALSE(std::filesystem::exists(folder / "local"));
+}
+
+// Bytes changed at random, in the metadata and among compressed chunks; any end but an Error that names the file, or
+// images as far as they are not damaged, ends this test.
+class DamagedLayouts : public testing::TestWithParam<Layout> {};
+
+TEST_P(DamagedLayouts, NeverTakeAJobDown) {
+  const ScratchDirectory folder;
+  write_with_h5py(folder, GetParam().lines);
+  const std::string good = tests::bytes_of(folder / "a.h5");
+  std::mt19937 random(7);
+  data::Hdf5Process hdf5(/*open_seconds=*/1);
+  int refused = 0, read = 0;
+  for (int trial = 0; trial < 700; ++trial) {
+    std::string bytes = good;
+    for (auto damages = random() % 4 + 1; damages > 0; --damages) {
+      const size_t place = random() % 2 == 0 ? random() % 8192 : random() % bytes.size();
+      const size_t length = std::min<size_t>(random() % 3 == 0 ? 8 : 1, bytes.size() - place);
+      for (size_t i = place; i < place + length; ++i) bytes[i] = static_cast<char>(length == 8 ? 0xff : random());
+    }
+    if (random() % 10 == 0) bytes.resize(random() % bytes.size());
+    tests::write_bytes(folder / "b.h5", bytes);
+    try {
+      const Dataset dataset = Dataset::open(folder / "b.h5", {.hdf5 = &hdf5});
+      std::vector<uint8_t> pixels(static_cast<size_t>(dataset.image_shape().bytes()));
+      for (int64_t i = 0; i < dataset.size(); ++i) dataset.read(i, pixels);
+      ++read;
+    } catch (const Error& error) {
+      ASSERT_NE(std::string(error.what()).find("b.h5"), std::string::npos) << error.what();
+      ++refused;
+    }
+  }
+  std::printf("%d refused, %d read\n", refused, read);
+  EXPECT_GT(refused, 50);
+  EXPECT_GT(read, 50);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    ForeignFiles, DamagedLayouts,
+    testing::Values(Layout{"chunks_of_whole_images",
+                           "f.create_dataset('imgs', data=images, chunks=(100, 3, 6, 6)); f['labels'] = labels", "",
+                           data::Access::kChunks},
+                    Layout{"gzip",
+                           "f.create_dataset('imgs', data=images, chunks=(128, 3, 6, 6), compression='gzip', "
+                           "shuffle=True); f['labels'] = labels",
+                           "", data::Access::kOnePass},
+                    Layout{"chunks_that_split_images",
+                           "f.create_dataset('imgs', data=images, chunks=(256, 1, 3, 6)); f['labels'] = labels", "",
+                           data::Access::kOnePass}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 TEST(ForeignFiles, LabelsOf1To1000AreTakenFromZeroOn) {
   const ScratchDirectory folder;

@@ -57,7 +57,6 @@ for name, options in {"plain.h5": {}, "block.h5": dict(userblock_size=4096), "ne
     EXPECT_EQ(dataset.shards()[0].attribute("source"), "fixed");
     EXPECT_EQ(dataset.shards()[0].attribute("number"), "");
     EXPECT_EQ(dataset.fingerprint().files.size(), 32U);
-    EXPECT_EQ(dataset.verify(), 0);  // it has no hashes to compare with
   }
   EXPECT_NE(data::Dataset::open(folder / "plain.h5").fingerprint(),
             data::Dataset::open(folder / "block.h5").fingerprint());
@@ -82,7 +81,7 @@ with h5py.File("bad.h5", "w") as f:
 }
 
 TEST(H5py, FilesWithoutADatasetAreRefused) {
-  expect_file_refused("del f['labels']", {"no dataset `labels`", "it has: imgs"});
+  expect_file_refused("del f['labels']", {"no dataset `labels`", "beside `imgs`", "Pack it: cfm_pack"});
   expect_file_refused("del f['imgs']; f['pictures'] = images", {"no dataset `imgs`", "labels, pictures"});
   expect_file_refused("del f['imgs']; f.create_group('imgs')", {"`imgs`", "not a dataset"});
 }

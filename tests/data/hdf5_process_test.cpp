@@ -54,11 +54,10 @@ TEST(Hdf5Process, NamesTheFileThatAWorkerDiesOn) {
   constexpr ImageShape large{3, 128, 128};  // many parts of an answer, so that the worker waits to be read
   tests::write_shard(folder / "a.h5", large, 400);
   Hdf5Process hdf5;
-  const FileFacts facts = hdf5.facts(folder / "a.h5");
   int64_t seen = 0;
   tests::expect_refusal(
       [&] {
-        hdf5.read_in_one_pass(folder / "a.h5", facts, [&](std::span<const uint8_t> pixels) {
+        hdf5.read_in_one_pass(folder / "a.h5", [&](std::span<const uint8_t> pixels) {
           const pid_t worker = child_of(child_of(::getpid()));
           if (seen == 0 && worker > 0) ::kill(worker, SIGSEGV);
           seen += static_cast<int64_t>(pixels.size());
@@ -74,8 +73,7 @@ TEST(Hdf5Process, ServesTheNextRequestAfterOneThatItsCallerGaveUp) {
   const ScratchDirectory folder;
   tests::write_shard(folder / "a.h5", {3, 128, 128}, 400);
   Hdf5Process hdf5;
-  const FileFacts facts = hdf5.facts(folder / "a.h5");
-  EXPECT_THROW(hdf5.read_in_one_pass(folder / "a.h5", facts, [](auto) { throw Error("no room"); }), Error);
+  EXPECT_THROW(hdf5.read_in_one_pass(folder / "a.h5", [](auto) { throw Error("no room"); }), Error);
   EXPECT_EQ(hdf5.facts(folder / "a.h5").labels.size(), 400U);
 }
 

@@ -125,7 +125,8 @@ TEST(NodeSharing, ANodeStagesItsOwnFilesAndRemovesThem) {
     EXPECT_NE(dataset.access().find("staged in"), std::string::npos) << dataset.access();
     int64_t copies = 0;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(stage))
-      if (entry.is_regular_file() && entry.path().parent_path().string().ends_with("node" + std::to_string(ranks.node)))
+      if (entry.path().extension() == ".h5" &&
+          entry.path().parent_path().string().ends_with("node" + std::to_string(ranks.node)))
         ++copies;
     EXPECT_EQ(copies, kShards / ranks.nodes);
     const auto own = dataset.readable();
@@ -134,6 +135,30 @@ TEST(NodeSharing, ANodeStagesItsOwnFilesAndRemovesThem) {
   }
   session().control().barrier();
   EXPECT_TRUE(std::filesystem::is_empty(stage));
+}
+
+TEST(NodeSharing, ASecondJobInTheSameStageFolderIsRefusedAndTakesNothingAway) {
+  const SharedFolder folder;
+  const auto ranks = played(session().size());
+  const std::filesystem::path stage = folder.path() / "local";
+  const auto copies = [&stage] {
+    int64_t count = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(stage))
+      count += entry.path().extension() == ".h5" ? 1 : 0;
+    return count;
+  };
+  {
+    const Dataset first = Dataset::open(folder.path(), {.stage_dir = stage, .ranks = ranks});
+    tests::expect_refusal([&] { Dataset::open(folder.path(), {.stage_dir = stage, .ranks = ranks}); },
+                          {stage.string(), "another job stages the same data there"}, ExitCode::kRetry);
+    EXPECT_EQ(copies(), kShards);
+    expect_images(first, 0, kShards * kOfShard);
+    session().control().barrier();
+  }
+  session().control().barrier();
+  EXPECT_TRUE(std::filesystem::is_empty(stage));
+  session().control().barrier();
+  Dataset::open(folder.path(), {.stage_dir = stage, .ranks = ranks});  // it is free again
 }
 
 TEST(NodeSharing, ACopyThatAnEarlierJobLeftDamagedIsMadeAgain) {

@@ -47,6 +47,31 @@ TEST(CfmPack, InspectsShardsFoldersAndArraysAndGoesOnAfterABadOne) {
   expect_words(cfm_pack("--inspect"), 2, {"no files given"});
 }
 
+TEST(CfmPack, InspectsWhatCanBePackedAndGivesItsImagesTheFingerprintThatTheyHaveWhenPacked) {
+  const ScratchDirectory folder;
+  const std::string in = folder.path().string();
+  tests::write_images_npz(folder / "a.npz", 30, {3, 4, 4});
+  cfm_pack("--source=" + in + "/a.npz --out=" + in + "/out --shards=2");
+  const std::string images = data::Dataset::open(folder / "out/train").fingerprint().images;
+  expect_words(
+      cfm_pack("--inspect " + in + "/a.npz"), 0,
+      {"uint8 (30,3,4,4)", "10, of 3 to 3 images", images, "pack it once: cfm_pack --source=" + in + "/a.npz"});
+
+  std::string record(3073, 'x');  // CIFAR-10's: a label, then a planar image
+  record[0] = 7;
+  folder.write("data_batch_1.bin", record + record);
+  expect_words(cfm_pack("--inspect " + in + "/data_batch_1.bin"), 0,
+               {"images        2", "3x32x32", "8, of 0 to 2 images", "fingerprint"});
+
+  std::filesystem::create_directories(folder / "tree/a");
+  for (const char* name : {"tree/a/1.png", "tree/a/2.png"})
+    data::write_png(folder / name, {{3, 5, 4}, tests::pixels_of(1, {3, 5, 4})});
+  tests::run_program("tar -C " + in + "/tree -cf " + in + "/tree.tar .");
+  for (const char* name : {"/tree", "/tree.tar"})
+    expect_words(cfm_pack("--inspect " + in + name), 0,
+                 {"images        2", "3x5x4", "1, of 2 to 2 images", "cfm_train reads HDF5 only", "--resize=adm"});
+}
+
 TEST(CfmPack, FindsADamagedShardByInspection) {
   const ScratchDirectory folder;
   tests::write_images_npz(folder / "a.npz", 100, {3, 4, 4});

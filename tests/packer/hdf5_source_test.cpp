@@ -48,6 +48,32 @@ with h5py.File("nhwc.hdf5", "w") as f:
   expect_images(packer::open_source((folder / "nhwc.hdf5").string(), options), 700);
 }
 
+TEST(Hdf5Source, GivesImagesWithoutLabelsTheLabelZeroAndSaysSo) {
+  const ScratchDirectory folder;
+  tests::run_python(folder.path(), R"(
+import h5py, numpy as np
+with h5py.File("a.h5", "w") as f: f["imgs"] = np.zeros((5, 3, 6, 6), np.uint8)
+)");
+  data::Hdf5Process hdf5;
+  packer::SourceOptions options;
+  options.hdf5 = &hdf5;
+  const ImageSource source = packer::open_source((folder / "a.h5").string(), options);
+  EXPECT_EQ(source.labels, std::vector<int64_t>(5, 0));
+  ASSERT_EQ(source.notes.size(), 1U);
+  EXPECT_NE(source.notes[0].find("a.h5 comes without labels: every label is 0"), std::string::npos) << source.notes[0];
+}
+
+TEST(Hdf5Source, ComparesShardsOfOursWithTheirHashes) {
+  const ScratchDirectory folder;
+  tests::write_shard(folder / "a.h5", {3, 6, 6}, 100);
+  std::string bytes = tests::bytes_of(folder / "a.h5");
+  const std::vector<uint8_t> pixels = tests::pixels_of(33, {3, 6, 6});
+  bytes[bytes.find(std::string(pixels.begin(), pixels.end())) + 5] ^= 1;
+  tests::write_bytes(folder / "a.h5", bytes);
+  tests::expect_refusal([&] { packer::open_source((folder / "a.h5").string(), {}); },
+                        {"a.h5 is damaged", "images 0 to 99"});
+}
+
 TEST(Hdf5Source, RefusesADamagedFileByName) {
   const ScratchDirectory folder;
   tests::write_bytes(folder / "a.h5", "no hdf5");

@@ -133,6 +133,27 @@ TEST(PackProgram, RefusesToContinueWithOtherSettingsNamingTheFirst) {
   EXPECT_FALSE(std::filesystem::exists(folder / "out/train.partial"));
 }
 
+TEST(PackProgram, EndsAllRanksWithOneMessageWhenOneMeetsAnImageThatDoesNotFit) {
+  const ScratchDirectory folder;
+  write_images(folder);
+  data::write_png(folder / "in/20.png", {{3, 9, 9}, tests::pixels_of(0, {3, 9, 9})});
+  for (const int ranks : {1, 2, 3}) {
+    const CommandResult result = run_pack(arguments_for(folder), ranks);
+    expect_words(result, 2, {"in/20.png has 9x9 pixels", "Give --resize=box"});
+    EXPECT_EQ(times(result.output, "in/20.png"), 1U) << result.output;
+    EXPECT_EQ(result.output.find("MPI_ABORT"), std::string::npos) << result.output;
+  }
+}
+
+TEST(PackProgram, RefusesAnOutThatCannotBeMadeNamingIt) {
+  const ScratchDirectory folder;
+  write_images(folder);
+  folder.write("file", "");
+  const CommandResult result = run_pack(arguments_for(folder, "file/out"), 2);
+  expect_words(result, 2, {"--out=" + (folder / "file/out").string(), "cannot make the folder", "Not a directory"});
+  EXPECT_EQ(result.output.find("MPI_ABORT"), std::string::npos) << result.output;
+}
+
 TEST(PackProgram, BeginsAnewWhereNothingOfAnotherPackingIsFinished) {
   const ScratchDirectory folder;
   write_images(folder);
@@ -240,7 +261,7 @@ TEST(PackProgram, RefusesAPlaceWhereAnotherIsAtWork) {
     ASSERT_TRUE(tests::wait_until([&] { return count_shards(folder / "out/train.partial") > 1; }));
     first.signal(SIGSTOP);
     for (const char* further : {"", " --overwrite --seed=3"})
-      expect_words(run_pack(command + further, ranks), 1, {"another cfm_pack is at work in", "out/train.partial"});
+      expect_words(run_pack(command + further, ranks), 1, {"another cfm_pack is at work there", "out/train.partial"});
     first.signal(SIGCONT);
     EXPECT_EQ(first.wait().exit_code, 0);
     EXPECT_FALSE(std::filesystem::exists(folder / "out/train/packing.lock"));

@@ -92,12 +92,43 @@ for i in range(80): picture(f"c{i:02}/a.png", i); pack(f"tars/n{i:02}.tar", f"c{
   ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
+TEST(TarSource, LinksAreTheImagesThatTheyLeadTo) {
+  const ScratchDirectory folder;
+  tests::run_python(folder.path(), kTrees + R"(
+tree("tree")
+os.symlink("../n02/x.jpg", "tree/n01/symbolic.png")
+os.symlink("symbolic.png", "tree/n01/again.png")
+os.link("tree/n03/b.JPEG", "tree/n03/" + "hard" * 40 + ".png")
+for form in tarfile.GNU_FORMAT, tarfile.PAX_FORMAT: pack(f"f{form}.tar", "tree", "ILSVRC/train", form)
+os.mkdir("tars")
+for name in "n02", "n03": pack(f"tars/{name}.tar", f"tree/{name}", ".")
+)");
+  const ImageSource unpacked = open(folder, "tree");
+  ASSERT_EQ(unpacked.size(), 9);
+  for (const char* tar : {"f1.tar", "f2.tar"}) expect_same_images(open(folder, tar), unpacked);
+  EXPECT_EQ(open(folder, "tars").size(), 3);
+}
+
+TEST(TarSource, AnImageThatIsALinkToNowhereIsUnreadableByName) {
+  const ScratchDirectory folder;
+  tests::run_python(folder.path(), kTrees + R"(
+picture("val/a.png", 1)
+os.symlink("/elsewhere/b.png", "val/b.png"); os.symlink("d.png", "val/c.png"); os.symlink("c.png", "val/d.png")
+pack("val.tar", "val", "val")
+)");
+  const ImageSource source = open(folder, "val.tar");
+  ASSERT_EQ(source.size(), 4);
+  EXPECT_EQ(source.read(0).pixels[7], 1);
+  tests::expect_refusal([&] { source.read(1); }, {"val.tar:b.png", "a link to /elsewhere/b.png", "not in the archive"});
+  for (const int64_t circle : {2, 3}) tests::expect_refusal([&] { source.read(circle); }, {"not in the archive"});
+}
+
 TEST(TarSource, LabelsAFlatTarZeroAndCountsWhatIsNoImage) {
   const ScratchDirectory folder;
   tests::run_python(folder.path(), kTrees + R"(
 for i in range(12): picture(f"val/ILSVRC2012_val_{i:08}.JPEG", i)
 open("val/readme.txt", "w").write("hello")
-os.symlink("ILSVRC2012_val_00000001.JPEG", "val/link.JPEG")
+os.symlink("readme.txt", "val/link.txt")
 pack("val.tar", "val", "val")
 )");
   const ImageSource source = open(folder, "val.tar");

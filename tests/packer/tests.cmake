@@ -1,6 +1,5 @@
 cfm_test(packer/pack_test DEPS packer no_nccl RANKS 1)
 cfm_test(packer/source_test DEPS packer no_nccl RANKS 1)
-cfm_test(packer/file_lock_test DEPS packer no_nccl)
 list(JOIN CFM_MPIRUN " " _mpirun)
 foreach(name cfm_pack_test restart_test)
   cfm_test(packer/${name} DEPS packer no_nccl)

@@ -45,14 +45,15 @@ inline void write_bytes(const std::filesystem::path& file, const std::string& by
 }
 
 // Expects `action` to throw cfm::Error (exit code 2) whose text has all of `words`.
-inline void expect_refusal(const std::function<void()>& action, const std::vector<std::string>& words) {
+inline void expect_refusal(const std::function<void()>& action, const std::vector<std::string>& words,
+                           ExitCode exit_code = ExitCode::kWontWork) {
   try {
     action();
     ADD_FAILURE() << "nothing was refused; expected an error with: " << ::testing::PrintToString(words);
   } catch (const Error& error) {
     for (const std::string& word : words)
       EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << "no '" << word << "' in: " << error.what();
-    EXPECT_EQ(error.exit_code(), ExitCode::kWontWork);
+    EXPECT_EQ(error.exit_code(), exit_code);
   }
 }
 

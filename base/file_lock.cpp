@@ -1,4 +1,4 @@
-#include "packer/file_lock.h"
+#include "base/file_lock.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 
-namespace cfm::packer {
+namespace cfm {
 namespace {
 
 // Whether `path` still leads to the open file: its holder may have moved it away before letting go.
@@ -25,11 +25,13 @@ bool same_file(int descriptor, const std::filesystem::path& path) {
 
 }  // namespace
 
-FileLock::FileLock(std::filesystem::path file, Kind kind)
-    : file_(std::move(file)), descriptor_(::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
+FileLock::FileLock(std::filesystem::path file, Kind kind, std::string taken)
+    : file_(std::move(file)),
+      taken_(std::move(taken)),
+      descriptor_(::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
   if (descriptor_ < 0)
     throw Error("cannot open " + file_.string() + ": " + std::strerror(errno) +
-                    ". Every rank needs --out on a file system that all of them share.",
+                    ". Every rank that works there needs the same folder, and may write to it.",
                 ExitCode::kRetry);
   try {
     lock(kind);
@@ -50,11 +52,11 @@ void FileLock::lock(Kind kind) const {
   } while (code != 0 && errno == EINTR);
   if (code != 0 && errno != EWOULDBLOCK)
     return warn("cannot lock " + file_.string() + ": " + std::strerror(errno) +
-                ". See to it that nothing else packs into this place.");
+                ". See to it that no other job works there.");
   if (code != 0 || !same_file(descriptor_, file_))
-    throw Error("another cfm_pack is at work in " + file_.parent_path().string() + " (it holds a lock on " +
-                    file_.filename().string() + "). Wait for its end, or give another --out or --split.",
-                ExitCode::kRetry);
+    throw Error(
+        file_.parent_path().string() + ": " + taken_ + ". (It holds a lock on " + file_.filename().string() + ".)",
+        ExitCode::kRetry);
 }
 
-}  // namespace cfm::packer
+}  // namespace cfm

@@ -1,0 +1,26 @@
+# shellcheck shell=bash
+# Sourced by the tests that run inside tests/slurm/mini_slurm.sh: waiting, and failing with what there is to see.
+# $work is a new folder, removed at the end.
+set -euo pipefail
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 CFM_BIN=$CFM_BUILD/bin CFM_RETRY_SECONDS=1 OMP_NUM_THREADS=1
+work=$(mktemp -d); chmod 755 "$work"; trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+fail() {
+  echo "FAILED: $*" >&2
+  squeue -t all -o '%i %T %r %N' >&2 || true
+  for log in "$work"/*.log; do [ ! -e "$log" ] || { echo "== $log" >&2; tail -n 60 "$log" >&2; }; done
+  exit 1
+}
+# within SECONDS COMMAND...: repeats the command until it succeeds
+within() {
+  local end=$((SECONDS + $1)); shift
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt $end ] || fail "not within the time: $*"
+    sleep 0.2
+  done
+}
+state_is() { [ "$(squeue -h -t all -j "$1" -o %T | sort -u)" = "$2" ]; }
+job_ends() { within "$2" state_is "$1" COMPLETED; }
+says() { grep -qF -- "$2" "$1" || fail "$1 does not say: $2"; }
+says_not() { ! grep -qF -- "$2" "$1" || fail "$1 says: $2"; }

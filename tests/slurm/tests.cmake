@@ -1,0 +1,13 @@
+# Batch scripts, submitted to a real slurmctld with two real slurmd in namespaces of their own.
+execute_process(COMMAND bash -c "command -v slurmctld slurmd munged sbatch ip && unshare --net --pid --ipc --uts --mount --mount-proc --fork true"
+                RESULT_VARIABLE _no_slurm OUTPUT_QUIET ERROR_QUIET)
+if(NOT _no_slurm EQUAL 0)
+  message(STATUS "tests: no Slurm (scripts/setup --tests), or no right to make namespaces (root): the batch scripts' tests are not registered")
+elseif(CFM_PYTHON)
+  foreach(name pack train_staged)
+    add_test(NAME slurm/${name}_test
+             COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/slurm/mini_slurm.sh run ${CMAKE_CURRENT_SOURCE_DIR}/slurm/${name}_test.sh)
+    set_tests_properties(slurm/${name}_test PROPERTIES RUN_SERIAL ON TIMEOUT 600 ENVIRONMENT
+      "MS_NODES=2;MS_CPUS=1;CFM_SOURCE=${PROJECT_SOURCE_DIR};CFM_BUILD=${PROJECT_BINARY_DIR};CFM_PYTHON=${CFM_PYTHON}")
+  endforeach()
+endif()
