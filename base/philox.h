@@ -27,6 +27,9 @@ enum class Purpose : uint32_t {
   kWeights = 13,          // id = parameter's index
   kValidationNoise = 14,  // id = image
   kValidationTime = 15,   // id = image
+  kStrata = 16,           // id = images_seen at the start of the step
+  kNllDequantise = 20,    // id = image * 2^16 + draw
+  kProbe = 21,            // id = image * 2^16 + probe
 };
 
 // One block: ten rounds on a 128-bit counter (lowest word first) with a 64-bit key (lowest word first).

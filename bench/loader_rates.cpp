@@ -60,8 +60,9 @@ Source loader_source(const std::string& path, const std::string& mode, int64_t b
   std::function<void(data::Batch&)> prepare;
   if (draws)
     prepare = [config](data::Batch& made) {
-      made.extra = flow::make_draws(config, static_cast<uint64_t>(made.first_draw), made.images.size(0),
-                                    made.images.sizes().slice(1));
+      made.extra = flow::make_draws(
+          config, {.images_seen = static_cast<uint64_t>(made.first_draw), .count = made.images.size(0)},
+          made.images.sizes().slice(1));
     };
   kept->loader = std::make_unique<data::Loader>(kept->dataset, data::LoaderConfig{.seed = kSeed, .global_batch = batch},
                                                 0, 0, prepare);

@@ -17,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kModelPrefix = "model.";
+constexpr const char* kPathPrefix = "path.";
 constexpr const char* kSuffix = ".safetensors";
 constexpr const char* kRaw = "raw";
 constexpr const char* kEmaPrefix = "ema_";
@@ -57,11 +58,15 @@ class Reader {
     check(found == expected,
           where_ + ": __metadata__ '" + key + "' is '" + found + "', this program expects '" + expected + "'");
   }
-  models::UNetConfig model() const {
+  Metadata with_prefix(std::string_view prefix) const {
     Metadata fields;
     for (const auto& [key, value] : metadata_) {
-      if (key.starts_with(kModelPrefix)) fields[key.substr(std::string_view(kModelPrefix).size())] = value;
+      if (key.starts_with(prefix)) fields[key.substr(prefix.size())] = value;
     }
+    return fields;
+  }
+  models::UNetConfig model() const {
+    const Metadata fields = with_prefix(kModelPrefix);
     check(!fields.empty(), where_ + ": __metadata__ describes no network ('" + kModelPrefix +
                                "…'): not a weights file of cfm (exp_avg and exp_avg_sq are the optimizer's)");
     try {
@@ -157,12 +162,13 @@ Metadata to_metadata(const WeightsInfo& info) {
                     {"null_label", std::to_string(info.model.null_label())},
                     {"path", info.path},
                     {"objective", info.objective},
-                    {"sigma_min", number_text(info.sigma_min)},
+                    {"sigma0", number_text(info.sigma0)},
                     {"ema_decay", number_text(info.ema_decay)},
                     {"step", std::to_string(info.step)},
                     {"dataset_fingerprint", info.dataset_fingerprint},
                     {"dataset_images_fingerprint", info.dataset_images_fingerprint}};
   for (const auto& [name, value] : models::to_metadata(info.model)) metadata[kModelPrefix + name] = value;
+  for (const auto& [name, value] : info.path_parameters) metadata[kPathPrefix + name] = value;
   return metadata;
 }
 
@@ -176,7 +182,12 @@ WeightsInfo weights_info(const Metadata& metadata, const std::string& where) {
   reader.expect("qkv_order", qkv_order(info.model));
   info.path = reader.text("path");
   info.objective = reader.text("objective");
-  info.sigma_min = reader.number<double>("sigma_min");
+  info.path_parameters = reader.with_prefix(kPathPrefix);
+  if (metadata.contains("sigma_min")) {  // the first files of this version: of ot alone
+    info.path_parameters["sigma_min"] = reader.text("sigma_min");
+  } else {
+    info.sigma0 = reader.number<double>("sigma0");
+  }
   info.t_end = reader.number<double>("t_end");
   info.ema_decay = reader.number<double>("ema_decay");
   info.step = reader.number<int64_t>("step");

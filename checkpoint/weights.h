@@ -14,12 +14,13 @@ namespace cfm::checkpoint {
 struct WeightsInfo {
   models::UNetConfig model;
   std::string path = "ot", objective = "fm";
-  double sigma_min = 1e-5;
+  Metadata path_parameters{{"sigma_min", "1e-05"}};  // the numbers that the path is made of
   double t_end = 1;
+  double sigma0 = 1;     // width of the noise at t = 0
   double ema_decay = 0;  // 0: the raw weights
   int64_t step = 0;
-  std::string dataset_fingerprint;         // of the files
-  std::string dataset_images_fingerprint;  // of the images, whatever their order; empty: not known
+  std::string dataset_fingerprint = {};         // of the files
+  std::string dataset_images_fingerprint = {};  // of the images, whatever their order; empty: not known
 };
 
 Metadata to_metadata(const WeightsInfo& info);

@@ -1,5 +1,5 @@
-# cmake -DROOT=DIR -DFILE=source_revision.cpp -P source_revision.cmake: writes FILE if it would change, so that a commit
-# recompiles nothing else.
+# cmake -DROOT=DIR -DFILE=source_revision.cpp -P source_revision.cmake: writes FILE, the definition of what
+# base/source_revision.h declares, if it would change, so that a commit recompiles nothing else.
 find_package(Git QUIET)
 set(revision "")
 if(GIT_FOUND)
@@ -9,7 +9,7 @@ endif()
 if(revision STREQUAL "")
   set(revision unknown)
 endif()
-set(text "#include \"trainer/source_revision.h\"\n\nconst char* cfm::trainer::source_revision() { return \"${revision}\"; }\n")
+set(text "#include \"base/source_revision.h\"\n\nconst char* cfm::source_revision() { return \"${revision}\"; }\n")
 set(before "")
 if(EXISTS ${FILE})
   file(READ ${FILE} before)

@@ -30,7 +30,8 @@ class Hdf5Id {
 };
 
 // While it lives libhdf5 prints no error stacks: what matters of them is in our own messages. From the first one on the
-// library does nothing at exit either: we close what we open, and it crashes there on a file that a full disk kept open.
+// library does nothing at exit either: we close what we open, and it crashes there on a file that a full disk kept
+// open.
 class SilentHdf5 {
  public:
   SilentHdf5() {

@@ -86,9 +86,9 @@ Batch Loader::Impl::make(int64_t ticket) {
   const ImageShape shape = dataset.image_shape();
   Batch batch;
   batch.step = first_step + ticket / per_step;
-  const int64_t images_seen = first_image + ticket / per_step * config.global_batch;
-  batch.first_draw = images_seen + piece.first;
-  batch.image_ids = order.indices(images_seen, config.global_batch, piece);
+  batch.images_seen = first_image + ticket / per_step * config.global_batch;
+  batch.first_draw = batch.images_seen + piece.first;
+  batch.image_ids = order.indices(batch.images_seen, config.global_batch, piece);
   std::tie(batch.images, batch.labels) = memory.take({piece.count(), shape.channels, shape.height, shape.width});
   dataset.read(batch.image_ids, {batch.images.mutable_data_ptr<uint8_t>(), static_cast<size_t>(batch.images.numel())});
   int64_t* labels = batch.labels.mutable_data_ptr<int64_t>();

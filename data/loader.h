@@ -18,7 +18,8 @@ namespace cfm::data {
 // One micro-batch of this rank.
 struct Batch {
   int64_t step = 0;
-  int64_t first_draw = 0;          // images_seen at the start of the step + its first slot
+  int64_t images_seen = 0;         // at the start of the step
+  int64_t first_draw = 0;          // images_seen + its first slot
   at::Tensor images;               // uint8 [B,C,H,W], pinned if asked for
   at::Tensor labels;               // int64 [B]
   std::vector<int64_t> image_ids;  // index of each image in the dataset

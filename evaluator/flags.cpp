@@ -17,9 +17,17 @@ DEFINE_string(out, "samples.png",
 DEFINE_int64(columns, 0, "output: of the grid; 0: as square as can be");
 DEFINE_string(beside, "", "output: shards whose first images are drawn as a second grid, to the right");
 DEFINE_int64(zoom, 1, "output: each pixel of the grid so many times");
-DEFINE_string(solver, "midpoint", "solver: euler, midpoint, heun2 or rk4 (1, 2, 2 and 4 network evaluations a step)");
-DEFINE_int32(steps, 50, "solver: steps; midpoint with 50 takes 100 network evaluations an image");
-DEFINE_string(grid, "uniform", "solver: times of the steps: uniform, or warped t = 1 - (1 - i/n)^2");
+DEFINE_string(solver, "midpoint",
+              "solver: euler, midpoint, heun2, rk4, rk4_38 or dp5 on a grid (1, 2, 2, 4, 4 and 6 network evaluations a "
+              "step), or dopri5: adaptive");
+DEFINE_int32(steps, 50, "solver: steps of a grid; midpoint with 50 takes 100 network evaluations an image");
+DEFINE_string(grid, "uniform", "solver: times of the steps: uniform, warped t = 1 - (1 - i/n)^2, or edm");
+DEFINE_double(atol, 1e-5, "solver: dopri5: absolute tolerance");
+DEFINE_double(rtol, 1e-5, "solver: dopri5: relative tolerance");
+DEFINE_string(
+    step_control, "sample",
+    "solver: dopri5: sample, each has steps of its own; or batch, all of a batch take the same, as torchdiffeq");
+DEFINE_int64(max_nfe, 100000, "solver: dopri5: network evaluations after which an image is an error");
 DEFINE_int64(net_batch, 64, "machine: samples a network call, always; another number may change an image's last bits");
 DEFINE_string(device, "auto", "machine: auto, cpu or cuda");
 DEFINE_int32(threads, 1,
@@ -39,10 +47,7 @@ ProgramHelp sample_help() {
 
 SampleJob sample_job_from_flags() {
   SampleJob job;
-  job.run_dir = FLAGS_run_dir;
-  job.weights_file = FLAGS_weights_file;
-  job.step = FLAGS_step;
-  job.weights = FLAGS_weights;
+  job.weights = {FLAGS_run_dir, FLAGS_weights_file, FLAGS_step, FLAGS_weights};
   job.count = FLAGS_count;
   job.out = FLAGS_out;
   job.layout.columns = FLAGS_columns;
@@ -52,6 +57,10 @@ SampleJob sample_job_from_flags() {
   job.sampling.ode.solver = FLAGS_solver;
   job.sampling.ode.steps = FLAGS_steps;
   job.sampling.ode.grid = FLAGS_grid;
+  job.sampling.ode.atol = FLAGS_atol;
+  job.sampling.ode.rtol = FLAGS_rtol;
+  job.sampling.ode.step_control = FLAGS_step_control;
+  job.sampling.ode.max_nfe = FLAGS_max_nfe;
   job.sampling.net_batch = FLAGS_net_batch;
   job.sampling.seed = FLAGS_seed;
   job.device = FLAGS_device;

@@ -1,8 +1,6 @@
 #include "evaluator/sample.h"
 
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <chrono>
@@ -19,43 +17,52 @@ namespace {
 
 using checkpoint::Weights;
 
-Weights load_weights(const SampleJob& job) {
-  Weights weights = job.weights_file.empty() ? checkpoint::load_run_weights(job.run_dir, job.step, job.weights)
-                                             : checkpoint::load_weights_file(job.weights_file);
-  const checkpoint::WeightsInfo& info = weights.info;
-  const std::string where = weights.file.string();
-  check(info.objective == "fm", where + " was trained with the objective '" + info.objective +
-                                    "'; this program samples 'fm', whose network is the velocity");
-  const models::UNetConfig& model = info.model;
-  check(model.in_channels == model.out_channels, where + " has " + std::to_string(model.out_channels) +
-                                                     " output channels for images of " +
-                                                     std::to_string(model.in_channels));
+Weights drawable_weights(const SampleJob& job) {
+  Weights weights = load_weights(job.weights);
+  const models::UNetConfig& model = weights.info.model;
   const bool drawable = model.in_channels == 1 || model.in_channels == 3;
-  check(drawable || job.out.extension() != ".png", where + " makes images of " + std::to_string(model.in_channels) +
+  check(drawable || job.out.extension() != ".png", weights.file.string() + " makes images of " +
+                                                       std::to_string(model.in_channels) +
                                                        " channels, a PNG has 1 or 3: use --out=FILE.npz");
   return weights;
 }
 
-// v of a network without dropout, for each sample's own label.
-flow::VelocityForSamples velocity_of(models::UNet& net, const std::vector<int64_t>& cycle, c10::Device device) {
-  return [&net, &cycle, device](int64_t first, int64_t net_batch) -> flow::Velocity {
-    at::Tensor labels;
-    if (!cycle.empty()) labels = at::tensor(labels_of(cycle, first, net_batch), at::kLong).to(device);
-    return [&net, labels](const at::Tensor& x, const at::Tensor& t) { return net.forward(x, t, labels); };
-  };
+// A rank's images and the evaluations that they took.
+struct Share {
+  at::Tensor images;  // uint8 [n,C,H,W]
+  std::vector<double> nfe;
+};
+
+Share sample_share(const flow::SampleVelocity& velocity, const flow::SampleConfig& config, flow::SampleRange range,
+                   at::IntArrayRef image_shape, c10::Device device, bool shows_progress) {
+  const int64_t count = range.last - range.first;
+  Share share{at::empty({count, image_shape[0], image_shape[1], image_shape[2]}, at::kByte), {}};
+  SampleProgress progress(shows_progress, count);
+  flow::draw_samples(velocity, config, range.first, count, image_shape, device, [&](const flow::SampledImage& image) {
+    share.images[image.sample - range.first].copy_(image.bytes);
+    share.nfe.push_back(static_cast<double>(image.nfe));
+    progress.done(static_cast<int64_t>(share.nfe.size()));
+  });
+  return share;
 }
 
-// This rank's images, uint8 [n,C,H,W]: whole batches, one after another.
-at::Tensor sample_share(const flow::VelocityForSamples& velocity, const flow::SampleConfig& config,
-                        flow::SampleRange share, at::IntArrayRef image_shape, c10::Device device, bool shows_progress) {
-  std::vector<at::Tensor> batches{at::empty({0, image_shape[0], image_shape[1], image_shape[2]}, at::kByte)};
-  SampleProgress progress(shows_progress, share.last - share.first);
-  for (int64_t first = share.first; first < share.last; first += config.net_batch) {
-    const int64_t count = std::min(config.net_batch, share.last - first);
-    batches.push_back(flow::sample_images(velocity, config, first, count, image_shape, device));
-    progress.done(first + count - share.first);
+// "100 NFE", or with adaptive steps "98 to 140 NFE, 120.3 in the mean", over all ranks. Collective.
+std::string nfe_text(const std::vector<double>& nfe, int64_t count, const parallel::MpiSession& session) {
+  std::vector<double> extremes{-1e300, -1e300}, sum{0};
+  for (const double value : nfe) {
+    extremes = {std::max(extremes[0], -value), std::max(extremes[1], value)};
+    sum[0] += value;
   }
-  return at::cat(batches);
+  session.control().max(extremes);
+  session.control().sum(sum);
+  char text[96];
+  if (-extremes[0] == extremes[1]) {
+    std::snprintf(text, sizeof text, "%.0f NFE", extremes[1]);
+  } else {
+    std::snprintf(text, sizeof text, "%.0f to %.0f NFE, %.1f in the mean,", -extremes[0], extremes[1],
+                  sum[0] / static_cast<double>(count));
+  }
+  return text;
 }
 
 // All ranks' images in the samples' order at rank 0, nothing elsewhere.
@@ -69,7 +76,7 @@ at::Tensor gather_images(const at::Tensor& mine, int64_t count, const parallel::
   return all;
 }
 
-std::string settings_text(const SampleJob& job, const Weights& weights, int64_t nfe, const std::string& machine) {
+std::string settings_text(const SampleJob& job, const Weights& weights, const std::string& machine) {
   const models::UNetConfig& model = weights.info.model;
   const std::string side = std::to_string(model.image_size);
   const flow::OdeConfig& ode = job.sampling.ode;
@@ -77,8 +84,9 @@ std::string settings_text(const SampleJob& job, const Weights& weights, int64_t 
          std::to_string(weights.info.step) + ", xxh3 " + weights.hash + "\n" +  //
          "images       " + std::to_string(job.count) + " of " + std::to_string(model.in_channels) + "x" + side + "x" +
          side + ", seed " + std::to_string(job.sampling.seed) + "\n" +  //
-         "solver       " + ode.solver + ", " + std::to_string(ode.steps) + " steps on the " + ode.grid +
-         " grid: " + std::to_string(nfe) + " network evaluations (NFE) an image, float32\n" +  //
+         "solver       " + ode.text() +
+         (ode.adaptive() ? "" : ": " + std::to_string(ode.fixed_nfe()) + " network evaluations (NFE) an image") +
+         ", float32\n" +  //
          "machine      " + machine;
 }
 
@@ -86,14 +94,7 @@ std::string settings_text(const SampleJob& job, const Weights& weights, int64_t 
 
 Problems SampleJob::validate() const {
   Problems problems = sampling.validate();
-  if (run_dir.empty() == weights_file.empty()) {
-    problems.emplace_back("--run_dir and --weights_file: give one of the two");
-  }
-  if (!weights_file.empty() && (!weights.empty() || step != checkpoint::kNewestStep)) {
-    problems.emplace_back("--weights and --step choose from --run_dir; a --weights_file is all there is");
-  }
-  if (step < checkpoint::kNewestStep)
-    problems.push_back("--step=" + std::to_string(step) + ": expected a step, or -1 for the newest");
+  for (const std::string& problem : weights.validate()) problems.push_back(problem);
   if (count < 1) problems.push_back("--count=" + std::to_string(count) + ": expected at least 1");
   if (out.empty()) problems.emplace_back("--out is empty: give a file that ends in .png or .npz");
   if (layout.columns < 0)
@@ -119,9 +120,11 @@ void sample(const SampleJob& job, const parallel::MpiSession& session, data::Hdf
 
   Weights weights;
   std::vector<int64_t> cycle;  // labels, taken in turn; empty: none
+  NetworkFlow network;
   parallel::agree_on(session, [&] {
-    weights = load_weights(job);
+    weights = drawable_weights(job);
     cycle = label_cycle(job.labels, weights.info.model);
+    network = network_flow(weights, [&](int64_t sample) { return cycle[static_cast<size_t>(sample) % cycle.size()]; });
   });
   const models::UNetConfig& model = weights.info.model;
   GridLayout layout = job.layout;
@@ -131,19 +134,19 @@ void sample(const SampleJob& job, const parallel::MpiSession& session, data::Hdf
   });
   weights.net->to(device);
   flow::SampleConfig config = job.sampling;
-  config.ode.t_end = weights.info.t_end;
-  const auto nfe = static_cast<int64_t>(flow::tableau_named(config.ode.solver).stages) * config.ode.steps;
+  config.ode.t_end = network.t_end;
+  config.sigma0 = network.sigma0;
   const std::string machine = std::to_string(session.size()) + " ranks, " + device.str() + ", " +
                               std::to_string(threads) + " threads a rank, " + std::to_string(config.net_batch) +
                               " samples a network call";
-  if (leads) say(settings_text(job, weights, nfe, machine));
+  if (leads) say(settings_text(job, weights, machine));
 
   const auto start = std::chrono::steady_clock::now();
   const std::vector<int64_t> image_shape{model.in_channels, model.image_size, model.image_size};
-  const flow::SampleRange share = flow::samples_of_rank(job.count, config.net_batch, session.rank(), session.size());
-  const flow::VelocityForSamples velocity = velocity_of(*weights.net, cycle, device);
-  const at::Tensor mine = sample_share(velocity, config, share, image_shape, device, leads);  // [n,C,H,W]
-  const at::Tensor images = gather_images(mine, job.count, session);                          // [count,C,H,W] at rank 0
+  const flow::SampleRange range = flow::samples_of_rank(job.count, config.net_batch, session.rank(), session.size());
+  const Share mine = sample_share(network.velocity, config, range, image_shape, device, leads);
+  const at::Tensor images = gather_images(mine.images, job.count, session);  // [count,C,H,W] at rank 0
+  const std::string nfe = nfe_text(mine.nfe, job.count, session);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   parallel::agree_on(session, [&] {
@@ -151,9 +154,9 @@ void sample(const SampleJob& job, const parallel::MpiSession& session, data::Hdf
   });
   if (!leads) return;
   char cost[96];
-  std::snprintf(cost, sizeof cost, "%.1f s, %.4f s and %lld NFE an image", seconds,
-                seconds / static_cast<double>(job.count), static_cast<long long>(nfe));
-  say("sampled      " + std::to_string(job.count) + " images in " + cost + "\nwritten      " + job.out.string());
+  std::snprintf(cost, sizeof cost, "%.1f s, %.4f s and ", seconds, seconds / static_cast<double>(job.count));
+  say("sampled      " + std::to_string(job.count) + " images in " + cost + nfe + " an image\nwritten      " +
+      job.out.string());
 }
 
 }  // namespace cfm::evaluator

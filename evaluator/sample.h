@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "checkpoint/weights.h"
+#include "evaluator/network_flow.h"
 #include "evaluator/sample_file.h"
 #include "flow/sampler.h"
 #include "parallel/mpi_session.h"
@@ -13,9 +13,7 @@
 namespace cfm::evaluator {
 
 struct SampleJob {
-  std::filesystem::path run_dir, weights_file;  // one of the two
-  int64_t step = checkpoint::kNewestStep;
-  std::string weights;  // raw, ema_<decay>; empty: the longest EMA
+  WeightsChoice weights;
   int64_t count = 64;
   std::filesystem::path out;
   GridLayout layout;

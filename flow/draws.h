@@ -5,18 +5,19 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 
 #include "base/error.h"
 #include "base/philox.h"
+#include "flow/path.h"
+#include "flow/time_sampling.h"
 
 namespace cfm::flow {
 
-// How t is drawn. kUniform: U[0,1). (Others join here.)
-enum class TimeSampling { kUniform };
-
 struct DrawConfig {
   uint64_t seed = 0;
-  TimeSampling time_sampling = TimeSampling::kUniform;
+  Path path = {};  // says where times end
+  TimeSampling times = {};
   bool horizontal_flip = false;  // with probability 1/2
   double label_drop = 0;         // probability that the label becomes the null class
   int64_t null_class = -1;       // -1: none, label_drop must be 0
@@ -26,13 +27,15 @@ struct DrawConfig {
 struct Draws {
   at::Tensor u;     // float32 [B,C,H,W] dequantisation, U[0,1)
   at::Tensor x0;    // float32 [B,C,H,W], N(0, I)
-  at::Tensor t;     // float32 [B]
+  at::Tensor t;     // float64 [B]
   at::Tensor flip;  // bool [B]
   at::Tensor drop;  // bool [B]
 };
 
-// The draws of samples first_draw .. first_draw + B - 1; image_shape is {C,H,W}. CPU tensors.
-Draws make_draws(const DrawConfig& config, uint64_t first_draw, int64_t batch, at::IntArrayRef image_shape);
+// The draws of B slots of a step; image_shape is {C,H,W}. CPU tensors. noise_draws: the draw whose x0 each slot takes,
+// B of them; empty: its own.
+Draws make_draws(const DrawConfig& config, const StepSlots& slots, at::IntArrayRef image_shape,
+                 std::span<const uint64_t> noise_draws = {});
 
 // Bytes to x1: flips where draws.flip, then to_model_space. bytes: uint8 [B,C,H,W]. Returns float32, on bytes' device.
 at::Tensor to_x1(const at::Tensor& bytes, const Draws& draws);

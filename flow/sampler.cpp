@@ -1,12 +1,15 @@
 #include "flow/sampler.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <cassert>
+#include <optional>
 
 #include "flow/draws.h"
 #include "flow/pixels.h"
+#include "flow/solve.h"
 
 namespace cfm::flow {
 
@@ -16,6 +19,29 @@ Problems SampleConfig::validate(const std::string& steps_flag) const {
   return problems;
 }
 
+void draw_samples(const SampleVelocity& velocity, const SampleConfig& config, int64_t first, int64_t count,
+                  at::IntArrayRef image_shape, c10::Device device,
+                  const std::function<void(const SampledImage&)>& done) {
+  check_no_problems(config.validate());
+  assert(first >= 0 && count >= 0);
+  const Field field{[&](const Points& points, bool) {
+    return Slope{velocity(points.x, points.t, points.samples), {}};
+  }};
+  int64_t waiting = first;
+  const Queue queue{.next = [&]() -> std::optional<Start> {
+                      if (waiting == first + count) return std::nullopt;
+                      const int64_t sample = waiting++;
+                      const at::Tensor x0 = keyed_normal(config.seed, Purpose::kSampleNoise,
+                                                         static_cast<uint64_t>(sample), 1, image_shape);
+                      return Start{sample, x0[0].to(device) * config.sigma0};
+                    },
+                    .done =
+                        [&](const Solved& solved) {
+                          done({solved.sample, to_bytes(solved.x).cpu(), solved.nfe});
+                        }};
+  solve(field, config.ode, 0, config.ode.t_end, config.net_batch, queue);
+}
+
 at::Tensor sample_images(const VelocityForSamples& velocity, const SampleConfig& config, int64_t first, int64_t count,
                          at::IntArrayRef image_shape, c10::Device device) {
   check_no_problems(config.validate());
@@ -23,16 +49,13 @@ at::Tensor sample_images(const VelocityForSamples& velocity, const SampleConfig&
   std::vector<int64_t> shape = image_shape.vec();
   shape.insert(shape.begin(), count);
   at::Tensor images = at::empty(shape, at::kByte);
-  const Tableau& method = tableau_named(config.ode.solver);
-  const std::vector<double> times = time_grid(config.ode);
   const int64_t size = config.net_batch, last = first + count;
   for (int64_t start = first / size * size; start < last; start += size) {
-    const at::Tensor x0 =
-        keyed_normal(config.seed, Purpose::kSampleNoise, static_cast<uint64_t>(start), size, image_shape);
-    const OdeResult result = integrate_fixed(velocity(start, size), x0.to(device), method, times);
-    const int64_t from = std::max(start, first), to = std::min(start + size, last);
-    const at::Tensor bytes = to_bytes(result.x).cpu();
-    images.narrow(0, from - first, to - from).copy_(bytes.narrow(0, from - start, to - from));
+    const Velocity of_batch = velocity(start, size);
+    const SampleVelocity v = [&](const at::Tensor& x, const at::Tensor& t, auto) { return of_batch(x, t); };
+    draw_samples(v, config, start, size, image_shape, device, [&](const SampledImage& image) {
+      if (image.sample >= first && image.sample < last) images[image.sample - first].copy_(image.bytes);
+    });
   }
   return images;
 }

@@ -15,14 +15,28 @@ struct SampleConfig {
   OdeConfig ode;
   int64_t net_batch = 64;
   uint64_t seed = 0;
+  double sigma0 = 1;  // width of the noise to begin with: sigma0(path), as ode.t_end is t_end(path)
   Problems validate(const std::string& steps_flag = "--steps") const;
 };
+
+struct SampledImage {
+  int64_t sample;
+  at::Tensor bytes;  // uint8 [C,H,W] on the CPU
+  int64_t nfe;
+};
+
+// Samples `first` .. `first + count - 1` from noise keyed by (seed, kSampleNoise, sample), as they finish: any solver;
+// rows of the batch are filled again as they become free (flow/solve.h). `device`: where v wants its input. With
+// step_control batch, batches begin at `first`.
+void draw_samples(const SampleVelocity& velocity, const SampleConfig& config, int64_t first, int64_t count,
+                  at::IntArrayRef image_shape, c10::Device device,
+                  const std::function<void(const SampledImage&)>& done);
 
 // v for the samples first .. first + net_batch - 1: binds labels (samples past the end are padding, with any label).
 using VelocityForSamples = std::function<Velocity(int64_t first, int64_t net_batch)>;
 
-// Samples `first` .. `first + count - 1` from noise keyed by (seed, kSampleNoise, sample): uint8 [count,C,H,W] on the
-// CPU. Batches start at multiples of net_batch, whatever `first` is. `device`: where v wants its input.
+// The same samples as uint8 [count,C,H,W] on the CPU, for a velocity that is made for a batch. Batches start at
+// multiples of net_batch, whatever `first` is.
 at::Tensor sample_images(const VelocityForSamples& velocity, const SampleConfig& config, int64_t first, int64_t count,
                          at::IntArrayRef image_shape, c10::Device device);
 

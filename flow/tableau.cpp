@@ -5,7 +5,7 @@
 namespace cfm::flow {
 namespace {
 
-constexpr std::array<const Tableau*, 4> kAll{&kEuler, &kMidpoint, &kHeun2, &kRk4};
+constexpr std::array<const Tableau*, 6> kAll{&kEuler, &kMidpoint, &kHeun2, &kRk4, &kRk438, &kDp5};
 
 }  // namespace
 

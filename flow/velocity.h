@@ -5,11 +5,17 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <functional>
+#include <span>
 
 namespace cfm::flow {
 
 // v(x, t): x [B,...] and t [B] (same dtype and device as x) to the velocity [B,...].
 using Velocity = std::function<at::Tensor(const at::Tensor& x, const at::Tensor& t)>;
+
+// The same where each row belongs to a sample (an image): labels follow it, wherever its row is. samples: B numbers.
+using SampleVelocity =
+    std::function<at::Tensor(const at::Tensor& x, const at::Tensor& t, std::span<const int64_t> samples)>;
 
 }  // namespace cfm::flow

@@ -14,7 +14,7 @@ set(may_packer base parallel data packer)
 # header pattern -> files that may include it
 set(private_headers "<mpi\\.h>" "<nccl\\.h>|ProcessGroupNCCL" "<torch/csrc/distributed" "<hdf5\\.h>" "<prometheus/" "<gflags/" "torch/torch\\.h")
 set(allowed_in "^parallel/" "^parallel/" "^parallel/" "^data/" "^metrics/"
-    "^(base/command_line(_help)?\\.cpp|(trainer|evaluator|packer)/flags\\.cpp)$" "^$")
+    "^(base/command_line(_help)?\\.cpp|(trainer|evaluator|packer)/([a-z]+_)?flags\\.cpp)$" "^$")
 
 set(faults "")
 set(count 0)

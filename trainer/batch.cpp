@@ -2,12 +2,18 @@
 
 #include <ATen/ops/where.h>
 
+#include <utility>
+
 namespace cfm::trainer {
 
-std::function<void(data::Batch&)> draw_maker(const flow::DrawConfig& config) {
-  return [config](data::Batch& batch) {
-    flow::Draws draws = flow::make_draws(config, static_cast<uint64_t>(batch.first_draw), batch.images.size(0),
-                                         batch.images.sizes().slice(1));
+std::function<void(data::Batch&)> draw_maker(const flow::DrawConfig& config, int64_t global_batch,
+                                             std::shared_ptr<CoupledNoise> noise) {
+  return [config, global_batch, noise = std::move(noise)](data::Batch& batch) {
+    const flow::StepSlots slots{.images_seen = static_cast<uint64_t>(batch.images_seen),
+                                .global_batch = global_batch,
+                                .first = batch.first_draw - batch.images_seen,
+                                .count = batch.images.size(0)};
+    flow::Draws draws = flow::make_draws(config, slots, batch.images.sizes().slice(1), noise->draws_of(slots));
     if (batch.images.is_pinned()) {
       for (at::Tensor* part : {&draws.u, &draws.x0, &draws.t, &draws.flip, &draws.drop}) *part = part->pin_memory();
     }

@@ -34,7 +34,24 @@ DEFINE_int32(ranks_per_node, 0, "reading: consecutive ranks that play a node; 0:
 DEFINE_bool(verify_data, false, "reading: read all shards first and compare their hashes");
 DEFINE_int32(loader_threads, 1, "reading: threads that read and draw ahead");
 
+DEFINE_string(path, "ot", "flow: from noise to data: ot, vp, ve (diffusions, reversed), cosine or polynomial");
 DEFINE_double(sigma_min, 1e-5, "flow: width of the OT path at the data");
+DEFINE_double(vp_b0, 0.1, "flow: beta of the VP path at the data");
+DEFINE_double(vp_b1, 20, "flow: beta of the VP path at the noise");
+DEFINE_double(ve_smin, 0.02, "flow: width of the VE path at the data");
+DEFINE_double(ve_smax, 100, "flow: width of the VE path at the noise");
+DEFINE_double(polynomial_n, 2, "flow: the polynomial path is t^n, 1 - t^n");
+DEFINE_string(objective, "fm",
+              "flow: what the network learns: fm (velocity; with ve: noise), ddpm (noise), sm (score) or scoreflow "
+              "(score, weighted for likelihood); all but fm need --path=vp or ve");
+DEFINE_string(time_sampling, "uniform",
+              "flow: of t: uniform, logit_normal, skewed (EDM's noise levels) or likelihood (scoreflow on vp)");
+DEFINE_bool(stratified, false, "flow: uniform times, one from each of --global_batch equal parts");
+DEFINE_double(logit_mean, 0, "flow: of logit_normal times; above 0 favours the data's side");
+DEFINE_double(logit_std, 1, "flow: of logit_normal times");
+DEFINE_string(coupling, "independent",
+              "flow: of noise and image: independent, or minibatch_ot (least squared distance within blocks)");
+DEFINE_int64(ot_block, 128, "flow: consecutive images of a step that minibatch_ot assigns noise to");
 DEFINE_double(label_drop, 0,
               "flow: probability of training with the null class (needs --num_classes and --null_class)");
 
@@ -140,6 +157,19 @@ models::UNetConfig network_flags(Problems& problems) {
   return model;
 }
 
+flow::FlowConfig flow_flags() {
+  flow::FlowConfig config;
+  config.path.path = FLAGS_path;
+  config.path.sigma_min = FLAGS_sigma_min;
+  config.path.vp_b0 = FLAGS_vp_b0;
+  config.path.vp_b1 = FLAGS_vp_b1;
+  config.path.ve_smin = FLAGS_ve_smin;
+  config.path.ve_smax = FLAGS_ve_smax;
+  config.path.polynomial_n = FLAGS_polynomial_n;
+  config.objective = FLAGS_objective;
+  return config;
+}
+
 TrainConfig config_from_flags(Problems& problems) {
   TrainConfig config;
   config.run_dir = FLAGS_run_dir;
@@ -160,7 +190,9 @@ TrainConfig config_from_flags(Problems& problems) {
   config.stage_dir = FLAGS_stage_dir;
   config.ranks_per_node = FLAGS_ranks_per_node;
   config.allow_other_data = FLAGS_allow_other_data;
-  config.path.sigma_min = FLAGS_sigma_min;
+  config.flow_config = flow_flags();
+  config.times = {FLAGS_time_sampling, FLAGS_stratified, FLAGS_logit_mean, FLAGS_logit_std};
+  config.coupling = {FLAGS_coupling, FLAGS_ot_block};
   config.horizontal_flip = FLAGS_horizontal_flip;
   config.label_drop = FLAGS_label_drop;
   config.model = network_flags(problems);
@@ -180,6 +212,8 @@ TrainConfig config_from_flags(Problems& problems) {
   config.sample_every = FLAGS_sample_every;
   config.sample.ode.solver = FLAGS_solver;
   config.sample.ode.steps = FLAGS_solver_steps;
+  config.sample.ode.t_end = flow::t_end(config.flow_config.path);
+  config.sample.sigma0 = flow::sigma0(config.flow_config.path);
   config.sample.net_batch = FLAGS_net_batch;
   return config;
 }

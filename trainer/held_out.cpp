@@ -20,39 +20,39 @@ namespace {
 constexpr uint64_t kFixedSeed = 0;  // not the run's: losses of different runs compare
 constexpr int64_t kGridImages = 64;
 
-// Time of a held-out image: its bin in turn, its place within the bin keyed.
-float time_of(int64_t image) {
+// Time of a held-out image, as a share of t_end: its bin in turn, its place within the bin keyed.
+double time_of(int64_t image) {
   const auto bin = static_cast<double>(image % kTimeBins);
-  return static_cast<float>((bin + uniform({kFixedSeed, Purpose::kValidationTime, static_cast<uint64_t>(image)})) /
-                            kTimeBins);
+  return (bin + uniform({kFixedSeed, Purpose::kValidationTime, static_cast<uint64_t>(image)})) / kTimeBins;
 }
 
 // Losses of images first .. first + batch - 1; past the end of the set the last image stands in, its loss is not used.
-at::Tensor losses_of_batch(models::UNet& net, const flow::OtPath& path, const data::Dataset& dataset, int64_t first,
-                           int64_t batch, c10::Device device) {
+at::Tensor losses_of_batch(models::UNet& net, const flow::FlowConfig& flow_config, const data::Dataset& dataset,
+                           int64_t first, int64_t batch, c10::Device device) {
   const data::ImageShape shape = dataset.image_shape();
   const std::vector<int64_t> chw{shape.channels, shape.height, shape.width};
   const at::Tensor bytes = at::empty({batch, chw[0], chw[1], chw[2]}, at::kByte);
-  const at::Tensor t = at::empty({batch}, at::kFloat);
+  const at::Tensor t = at::empty({batch}, at::kDouble);
   at::Tensor labels = at::empty({batch}, at::kLong);
   for (int64_t i = 0; i < batch; ++i) {
     const int64_t image = std::min(first + i, dataset.size() - 1);
     dataset.read(image, {bytes.mutable_data_ptr<uint8_t>() + i * shape.bytes(), static_cast<size_t>(shape.bytes())});
     labels.mutable_data_ptr<int64_t>()[i] = dataset.label(image);
-    t.mutable_data_ptr<float>()[i] = time_of(image);
+    t.mutable_data_ptr<double>()[i] = flow::t_end(flow_config.path) * time_of(image);
   }
   const auto id = static_cast<uint64_t>(first);
   const at::Tensor u = flow::keyed_uniform(kFixedSeed, Purpose::kValidation, id, batch, chw);
   const at::Tensor x0 = flow::keyed_normal(kFixedSeed, Purpose::kValidationNoise, id, batch, chw).to(device);
-  const flow::PathSample sample = path.sample(x0, flow::to_model_space(bytes, u).to(device), t.to(device));
+  const at::Tensor x1 = flow::to_model_space(bytes, u).to(device);
+  const flow::TrainingPoint point = flow::training_point(flow_config, x0, x1, t.to(device));
   if (net.config().num_classes > 0) labels = labels.to(device);
-  const at::Tensor v = net.forward(sample.x_t, t.to(device), net.config().num_classes > 0 ? labels : at::Tensor());
-  return flow::cfm_loss(v, sample.u_t).to(at::kCPU, at::kDouble);
+  const at::Tensor F = net.forward(point.input, point.t, net.config().num_classes > 0 ? labels : at::Tensor());
+  return flow::loss(F, point).to(at::kCPU, at::kDouble);
 }
 
 }  // namespace
 
-ValidationLoss validation_loss(models::UNet& net, const flow::OtPath& path, const data::Dataset& dataset,
+ValidationLoss validation_loss(models::UNet& net, const flow::FlowConfig& flow_config, const data::Dataset& dataset,
                                int64_t images, int64_t net_batch, const parallel::MpiSession& session,
                                c10::Device device, const Pulse& pulse) {
   const at::NoGradGuard no_grad;
@@ -61,7 +61,7 @@ ValidationLoss validation_loss(models::UNet& net, const flow::OtPath& path, cons
   std::string losses;
   for (int64_t first = mine.first; first < mine.last; first += net_batch) {
     pulse.works();
-    const at::Tensor batch = losses_of_batch(net, path, dataset, first, net_batch, device);
+    const at::Tensor batch = losses_of_batch(net, flow_config, dataset, first, net_batch, device);
     const auto count = static_cast<size_t>(std::min(net_batch, mine.last - first));
     losses.append(reinterpret_cast<const char*>(batch.const_data_ptr<double>()), count * sizeof(double));
   }
@@ -83,17 +83,17 @@ ValidationLoss validation_loss(models::UNet& net, const flow::OtPath& path, cons
   return result;
 }
 
-void write_sample_grid(models::UNet& net, const flow::SampleConfig& config, data::ImageShape shape,
-                       const std::filesystem::path& file, const parallel::MpiSession& session, c10::Device device,
-                       const Pulse& pulse) {
+void write_sample_grid(models::UNet& net, const flow::FlowConfig& flow_config, const flow::SampleConfig& config,
+                       data::ImageShape shape, const std::filesystem::path& file, const parallel::MpiSession& session,
+                       c10::Device device, const Pulse& pulse) {
   const int64_t classes = net.config().num_classes;
   const flow::VelocityForSamples velocity = [&](int64_t first, int64_t net_batch) -> flow::Velocity {
     at::Tensor labels;
     if (classes > 0) labels = at::remainder(at::arange(first, first + net_batch, at::kLong), classes).to(device);
-    return [&net, &pulse, labels](const at::Tensor& x, const at::Tensor& t) {
+    return flow::velocity_of(flow_config, [&net, &pulse, labels](const at::Tensor& x, const at::Tensor& t) {
       pulse.works();
       return net.forward(x, t, labels);
-    };
+    });
   };
   const auto mine = flow::samples_of_rank(kGridImages, config.net_batch, session.rank(), session.size());
   const std::vector<int64_t> chw{shape.channels, shape.height, shape.width};

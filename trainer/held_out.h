@@ -6,7 +6,7 @@
 #include <functional>
 
 #include "data/dataset.h"
-#include "flow/path.h"
+#include "flow/objective.h"
 #include "flow/sampler.h"
 #include "models/unet.h"
 #include "parallel/mpi_session.h"
@@ -23,21 +23,21 @@ struct Pulse {
 
 struct ValidationLoss {
   double mean = 0;
-  std::array<double, kTimeBins> by_time{};  // bin b: t in [b/10, (b+1)/10)
+  std::array<double, kTimeBins> by_time{};  // bin b: t/t_end in [b/10, (b+1)/10)
   int64_t images = 0;
 };
 
-// The CFM loss on the first `images` held-out images, each with a time, a noise and a dequantisation that depend on the
-// image alone (not on the run's seed), so that numbers compare over steps, world sizes and runs. The network runs in
-// float32 at one batch shape; per-image losses are added in image order: the same bits for any number of ranks.
-// Collective; the result is rank 0's on all ranks.
-ValidationLoss validation_loss(models::UNet& net, const flow::OtPath& path, const data::Dataset& dataset,
+// The objective's loss on the first `images` held-out images, each with a time (uniform, whatever --time_sampling), a
+// noise and a dequantisation that depend on the image alone (not on the run's seed), so that numbers compare over
+// steps, world sizes and runs. The network runs in float32 at one batch shape; per-image losses are added in image
+// order: the same bits for any number of ranks. Collective; the result is rank 0's on all ranks.
+ValidationLoss validation_loss(models::UNet& net, const flow::FlowConfig& flow_config, const data::Dataset& dataset,
                                int64_t images, int64_t net_batch, const parallel::MpiSession& session,
                                c10::Device device, const Pulse& pulse);
 
 // A PNG grid of 64 images from fixed noises, classes in turn. All ranks share the work, rank 0 writes. Collective.
-void write_sample_grid(models::UNet& net, const flow::SampleConfig& config, data::ImageShape shape,
-                       const std::filesystem::path& file, const parallel::MpiSession& session, c10::Device device,
-                       const Pulse& pulse);
+void write_sample_grid(models::UNet& net, const flow::FlowConfig& flow_config, const flow::SampleConfig& config,
+                       data::ImageShape shape, const std::filesystem::path& file, const parallel::MpiSession& session,
+                       c10::Device device, const Pulse& pulse);
 
 }  // namespace cfm::trainer

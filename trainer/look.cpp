@@ -31,15 +31,16 @@ void HeldOutLook::take(parallel::Watchdog& watchdog) {
                     .waits = [&] { watchdog.wait("held-out", step); }};
   if (data_.val && due(config_.val_every, step)) {
     const auto loss = [&](models::UNet& net) {
-      return validation_loss(net, config_.path, *data_.val, config_.val_images, config_.sample.net_batch, session_,
-                             device_, pulse);
+      return validation_loss(net, config_.flow_config, *data_.val, config_.val_images, config_.sample.net_batch,
+                             session_, device_, pulse);
     };
     report_.validation(step, "raw", loss(*state_.net));
     if (!average_name_.empty()) report_.validation(step, average_name_, loss(*best_));
   }
   if (due(config_.sample_every, step)) {
     const std::string file = config_.run_dir + "/samples/" + checkpoint::step_name(step) + ".png";
-    write_sample_grid(*best_, config_.sample, data_.train.image_shape(), file, session_, device_, pulse);
+    write_sample_grid(*best_, config_.flow_config, config_.sample, data_.train.image_shape(), file, session_, device_,
+                      pulse);
     report_.samples(step, file);
   }
 }

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "checkpoint/store.h"
+#include "trainer/coupled_noise.h"
 
 namespace cfm::trainer {
 namespace {
@@ -106,6 +107,8 @@ TrainConfig fitted_to_data(TrainConfig config, const OpenedData& data) {
                        ", or 0 to ignore labels");
   }
   for (const std::string& problem : config.model.validate()) problems.push_back(problem);
+  for (const std::string& problem : block_problems(config.coupling, config.global_batch, config.data_groups))
+    problems.push_back(problem);
   check_no_problems(problems);
   return config;
 }

@@ -26,6 +26,8 @@ void prepare_run_dir(const TrainConfig& config, const parallel::MpiSession& sess
 
 flow::DrawConfig draw_config(const TrainConfig& config) {
   return {.seed = config.seed,
+          .path = config.flow_config.path,
+          .times = config.times,
           .horizontal_flip = config.horizontal_flip,
           .label_drop = config.label_drop,
           .null_class = config.model.null_label()};

@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "base/number_text.h"
-#include "trainer/source_revision.h"
+#include "base/source_revision.h"
 
 namespace cfm::trainer {
 namespace {
@@ -15,6 +15,27 @@ namespace {
 const std::set<std::string> kOfTrainingOnly{"activation_checkpointing", "dropout", "zero_init"};
 // Fields that follow from the data.
 const std::set<std::string> kOfTheData{"image_size", "in_channels", "out_channels"};
+
+// Flags that a resume may not change. Where a checkpoint is older than a flag it was made with the value beside it.
+const std::vector<std::pair<std::string, std::string>> kOfTheRun{{"path", "ot"},
+                                                                 {"sigma_min", ""},
+                                                                 {"vp_b0", ""},
+                                                                 {"vp_b1", ""},
+                                                                 {"ve_smin", ""},
+                                                                 {"ve_smax", ""},
+                                                                 {"polynomial_n", ""},
+                                                                 {"objective", "fm"},
+                                                                 {"time_sampling", "uniform"},
+                                                                 {"stratified", "false"},
+                                                                 {"logit_mean", ""},
+                                                                 {"logit_std", ""},
+                                                                 {"coupling", "independent"},
+                                                                 {"ot_block", ""},
+                                                                 {"ema_decays", ""},
+                                                                 {"ema_warmup", ""},
+                                                                 {"horizontal_flip", ""},
+                                                                 {"label_drop", ""},
+                                                                 {"optimizer", ""}};
 
 // What differs between the data of a checkpoint and these; empty if they are the same files.
 std::string other_data(const checkpoint::Manifest& manifest, const data::Fingerprint& now) {
@@ -57,10 +78,10 @@ void check_resumable(const checkpoint::Manifest& manifest, const TrainConfig& co
     if (name != "activation_checkpointing" && then != manifest.model.end())
       same("the network's " + name, then->second, now);
   }
-  for (const std::string name :
-       {"sigma_min", "ema_decays", "ema_warmup", "horizontal_flip", "label_drop", "optimizer"}) {
-    const auto then = manifest.flags.find(name), now = config.flags.find(name);
-    if (then != manifest.flags.end() && now != config.flags.end()) same("--" + name, then->second, now->second);
+  for (const auto& [name, before] : kOfTheRun) {
+    const auto found = manifest.flags.find(name), now = config.flags.find(name);
+    const std::string then = found == manifest.flags.end() ? before : found->second;
+    if (!then.empty() && now != config.flags.end()) same("--" + name, then, now->second);
   }
   check_no_problems(problems);
 }
@@ -119,9 +140,14 @@ void check_same_meaning(const checkpoint::WeightsInfo& info, const TrainConfig& 
          kOfTheData.contains(name) ? "Give --train_data of the same shape."
                                    : "Give --" + name + "=" + then.at(name) + ".");
   }
-  const checkpoint::WeightsInfo of_this_run;
-  same("the objective", info.objective, of_this_run.objective, "Give weights of that objective.");
-  same("the path", info.path, of_this_run.path, "Give weights of that path.");
+  const flow::Path& path = config.flow_config.path;
+  same("the objective", info.objective, config.flow_config.objective, "Give --objective=" + info.objective + ".");
+  same("the path", info.path, path.path, "Give --path=" + info.path + ".");
+  for (const auto& [name, now] : flow::path_parameters(path)) {
+    const auto found = info.path_parameters.find(name);
+    if (info.path != path.path || name == "sigma_min" || found == info.path_parameters.end()) continue;
+    same("the path's " + name, found->second, now, "Give --" + name + "=" + found->second + ".");
+  }
   check_no_problems(problems);
 }
 
@@ -139,10 +165,10 @@ void start_from_weights(RunState& state, const TrainConfig& config, const parall
   if (session.rank() != 0) return;
   say("weights    " + config.init_from + ": " + checkpoint::weights_name(info) + " of step " +
       std::to_string(info.step));
-  if (info.sigma_min != config.path.sigma_min) {
-    say("weights    were trained with --sigma_min=" + number_text(info.sigma_min) + ": the run goes on with " +
-        number_text(config.path.sigma_min));
-  }
+  const std::string now = number_text(config.flow_config.path.sigma_min);
+  const auto then = info.path_parameters.find("sigma_min");
+  if (then != info.path_parameters.end() && then->second != now)
+    say("weights    were trained with --sigma_min=" + then->second + ": the run goes on with " + now);
 }
 
 }  // namespace cfm::trainer

@@ -1,8 +1,8 @@
 #include "trainer/run_state.h"
 
 #include "base/number_text.h"
+#include "base/source_revision.h"
 #include "checkpoint/weights.h"
-#include "trainer/source_revision.h"
 
 namespace cfm::trainer {
 namespace {
@@ -18,7 +18,11 @@ checkpoint::Metadata weights_metadata(const RunState& state, const TrainConfig& 
                                       const data::Fingerprint& fingerprint, double ema_decay) {
   checkpoint::WeightsInfo info;
   info.model = config.model;
-  info.sigma_min = config.path.sigma_min;
+  info.path = config.flow_config.path.path;
+  info.objective = config.flow_config.objective;
+  info.path_parameters = flow::path_parameters(config.flow_config.path);
+  info.t_end = flow::t_end(config.flow_config.path);
+  info.sigma0 = flow::sigma0(config.flow_config.path);
   info.ema_decay = ema_decay;
   info.step = state.at.step;
   info.dataset_fingerprint = fingerprint.files;

@@ -14,6 +14,7 @@
 #include "parallel/watchdog.h"
 #include "trainer/autocast.h"
 #include "trainer/batch.h"
+#include "trainer/coupled_noise.h"
 #include "trainer/guard.h"
 #include "trainer/last_bits.h"
 #include "trainer/look.h"
@@ -51,8 +52,9 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   // ---- gradients over ranks, batches ahead, what is said and looked at ----
   parallel::ProcessGroup group(session, device, collective_timeout(config));
   parallel::GradientReducer reducer(state.parameters, group);
-  data::Loader loader(data.train, loader_config(config, data, session, device), at.step, at.images_seen,
-                      draw_maker(draws));
+  const data::LoaderConfig loading = loader_config(config, data, session, device);
+  const auto noise = std::make_shared<CoupledNoise>(draws, config.coupling, data.train, loading);
+  data::Loader loader(data.train, loading, at.step, at.images_seen, draw_maker(draws, config.global_batch, noise));
   parallel::StepControl control(session);
   Report report(config, session);
   report.start(at, resumed, data, models::parameter_count(*state.net), threads, device);
@@ -70,19 +72,20 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
     at::Tensor loss_sum = at::zeros({}, at::TensorOptions(device).dtype(at::kFloat));
     reducer.begin_step();
     for (int64_t micro = 0; micro < loader.micro_batches_per_step(); ++micro) {
-      // shard -> batch -> path sample; t = 0 is noise, t = 1 is data
+      // shard -> batch -> point of the path; t = 0 is noise, t = 1 is data
       watchdog.enter("data", at.step);
       const data::Batch host = loader.next();  // images uint8 [B,C,H,W], labels [B], draws
-      const TrainingBatch batch = to_training_batch(host, draws, labelled, device);     // x1, x0 [B,C,H,W], t [B]
-      const flow::PathSample sample = config.path.sample(batch.x0, batch.x1, batch.t);  // x_t, u_t [B,C,H,W]
-      // path sample -> velocity -> loss -> gradients
+      const TrainingBatch batch = to_training_batch(host, draws, labelled, device);  // x1, x0 [B,C,H,W], t [B]
+      const flow::TrainingPoint point =                                              // input, target [B,C,H,W]
+          flow::training_point(config.flow_config, batch.x0, batch.x1, batch.t, config.times);
+      // point -> the network's output -> loss -> gradients
       watchdog.enter("forward", at.step);
       const models::DropoutKey dropout{config.seed, static_cast<uint64_t>(host.first_draw)};
       const at::Tensor losses = [&] {
         const Autocast autocast(config.precision == "bf16", device.type());
-        const at::Tensor v =
-            state.net->forward(in_format(sample.x_t, config.channels_last), batch.t, batch.labels, &dropout);
-        return flow::cfm_loss(v, sample.u_t);  // [B]
+        const at::Tensor F =
+            state.net->forward(in_format(point.input, config.channels_last), point.t, batch.labels, &dropout);
+        return flow::loss(F, point);  // [B]
       }();
       const at::Tensor micro_loss = losses.sum();
       loss_sum += micro_loss.detach();

@@ -4,17 +4,18 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/stop_signal.h"
 #include "checkpoint/safetensors.h"
 #include "data/hdf5_process.h"
+#include "flow/coupling.h"
 #include "flow/draws.h"
-#include "flow/path.h"
+#include "flow/objective.h"
 #include "flow/sampler.h"
 #include "models/ema.h"
 #include "models/unet.h"
 #include "parallel/mpi_session.h"
 #include "trainer/lr_schedule.h"
 #include "trainer/optimizer.h"
-#include "trainer/stop_signal.h"
 
 namespace cfm::trainer {
 
@@ -42,7 +43,9 @@ struct TrainConfig {
   bool allow_other_data = false;
 
   // science
-  flow::OtPath path;
+  flow::FlowConfig flow_config;
+  flow::TimeSampling times;
+  flow::Coupling coupling;
   bool horizontal_flip = true;
   double label_drop = 0;
   models::UNetConfig model;  // channels, image size and classes are the data's

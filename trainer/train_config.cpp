@@ -55,7 +55,9 @@ Problems TrainConfig::validate() const {
   check_not_negative(problems, "keep_every", keep_every);
   check_not_negative(problems, "val_every", val_every);
   check_not_negative(problems, "sample_every", sample_every);
-  append(problems, path.validate());
+  append(problems, flow_config.validate());
+  append(problems, times.validate(flow_config.path, flow_config.objective));
+  append(problems, coupling.validate());
   append(problems, optimizer.validate());
   append(problems, schedule.validate(steps));
   append(problems, ema.validate());

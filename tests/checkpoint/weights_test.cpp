@@ -22,8 +22,11 @@ using test::tiny_unet;
 WeightsInfo example() {
   WeightsInfo info;
   info.model = tiny_unet(3);
-  info.sigma_min = 1e-4;
+  info.path = "ve";
+  info.objective = "sm";
+  info.path_parameters = {{"ve_smin", "0.01"}, {"ve_smax", "50"}};
   info.t_end = 0.99999;
+  info.sigma0 = 50;
   info.ema_decay = 0.9999;
   info.step = 1200;
   info.dataset_fingerprint = "feed";
@@ -40,8 +43,11 @@ TEST(WeightsDescription, ComesBackAsItWas) {
   const WeightsInfo back = weights_info(to_metadata(example()), "here");
   EXPECT_EQ(to_metadata(back), to_metadata(example()));
   EXPECT_EQ(back.model.num_classes, 3);
-  EXPECT_EQ(back.sigma_min, 1e-4);
+  EXPECT_EQ(back.path, "ve");
+  EXPECT_EQ(back.objective, "sm");
+  EXPECT_EQ(back.path_parameters, example().path_parameters);
   EXPECT_EQ(back.t_end, 0.99999);
+  EXPECT_EQ(back.sigma0, 50);
   EXPECT_EQ(back.step, 1200);
   EXPECT_EQ(weights_name(back), "ema_0.9999");
 }
@@ -53,8 +59,20 @@ TEST(WeightsDescription, TellsAReaderOfTheFileWhatTheNetworkMeans) {
   EXPECT_EQ(metadata.at("classes"), "3");
   EXPECT_EQ(metadata.at("null_label"), "-1");
   EXPECT_EQ(metadata.at("qkv_order"), "all q, all k, all v");
-  EXPECT_EQ(metadata.at("path"), "ot");
+  EXPECT_EQ(metadata.at("path"), "ve");
+  EXPECT_EQ(metadata.at("path.ve_smax"), "50");
+  EXPECT_EQ(metadata.at("objective"), "sm");
   EXPECT_EQ(metadata.at("model.model_channels"), "32");
+}
+
+TEST(WeightsDescription, OfTheFirstFilesHasOneNumberOfThePathAndAPriorOfWidthOne) {
+  Metadata metadata = to_metadata(WeightsInfo{.model = tiny_unet(3)});
+  metadata.erase("sigma0");
+  metadata.erase("path.sigma_min");
+  metadata["sigma_min"] = "0.0001";
+  const WeightsInfo back = weights_info(metadata, "here");
+  EXPECT_EQ(back.path_parameters, (Metadata{{"sigma_min", "0.0001"}}));
+  EXPECT_EQ(back.sigma0, 1);
 }
 
 TEST(WeightsDescription, NamesWhatIsMissingOrNotUnderstood) {
@@ -67,8 +85,8 @@ TEST(WeightsDescription, NamesWhatIsMissingOrNotUnderstood) {
     }
     return error_text([&] { weights_info(metadata, "here"); });
   };
-  EXPECT_TRUE(has(refusal("sigma_min", nullptr), {"here", "no 'sigma_min'"}));
-  EXPECT_TRUE(has(refusal("sigma_min", "small"), {"'sigma_min' is 'small'", "number"}));
+  EXPECT_TRUE(has(refusal("sigma0", nullptr), {"here", "no 'sigma0'"}));
+  EXPECT_TRUE(has(refusal("sigma0", "small"), {"'sigma0' is 'small'", "number"}));
   EXPECT_TRUE(has(refusal("pixel_map", "y = x/127.5 - 1"), {"127.5", "128"}));
   EXPECT_TRUE(has(refusal("time_direction", "t=1 noise"), {"t=0 noise"}));
   EXPECT_TRUE(has(refusal("model.image_size", "7.5"), {"here", "image_size"}));

@@ -15,15 +15,20 @@ namespace {
 using ::testing::HasSubstr;
 
 const std::vector<int64_t> kShape{3, 5, 7};  // 105 elements: the last block of a row is partial
+// Of a step that begins at `first`.
+Draws draws_of(const DrawConfig& config, uint64_t first, int64_t count, at::IntArrayRef image_shape) {
+  return make_draws(config, {.images_seen = first, .global_batch = count, .first = 0, .count = count}, image_shape);
+}
+
 const DrawConfig kConfig{.seed = 2210, .horizontal_flip = true, .label_drop = 0.3, .null_class = 10};
 
 TEST(Draws, DoNotDependOnHowARangeIsCutIntoBatches) {
   const uint64_t first = (uint64_t{1} << 32) - 7;  // the range crosses 2^32
-  const Draws whole = make_draws(kConfig, first, 20, kShape);
+  const Draws whole = draws_of(kConfig, first, 20, kShape);
   for (const std::vector<int64_t>& cut : {std::vector<int64_t>{1, 19}, {7, 7, 6}, {20}, {3, 0, 17}}) {
     int64_t at = 0;
     for (const int64_t size : cut) {
-      const Draws part = make_draws(kConfig, first + static_cast<uint64_t>(at), size, kShape);
+      const Draws part = draws_of(kConfig, first + static_cast<uint64_t>(at), size, kShape);
       EXPECT_TRUE(part.u.equal(whole.u.narrow(0, at, size)));
       EXPECT_TRUE(part.x0.equal(whole.x0.narrow(0, at, size)));
       EXPECT_TRUE(part.t.equal(whole.t.narrow(0, at, size)));
@@ -35,7 +40,7 @@ TEST(Draws, DoNotDependOnHowARangeIsCutIntoBatches) {
 }
 
 TEST(Draws, EachRowIsTheStreamOfItsPurposeAndDraw) {
-  const Draws draws = make_draws(kConfig, 1000, 4, kShape);
+  const Draws draws = draws_of(kConfig, 1000, 4, kShape);
   EXPECT_EQ(draws.x0.sizes(), (at::IntArrayRef{4, 3, 5, 7}));
   EXPECT_EQ(draws.t.sizes(), at::IntArrayRef{4});
   for (int64_t i = 0; i < 4; ++i) {
@@ -46,13 +51,13 @@ TEST(Draws, EachRowIsTheStreamOfItsPurposeAndDraw) {
     fill_uniform(time, {2210, Purpose::kTime, draw});
     EXPECT_TRUE(draws.x0[i].flatten().equal(at::tensor(noise)));
     EXPECT_TRUE(draws.u[i].flatten().equal(at::tensor(offsets)));
-    EXPECT_EQ(draws.t[i].item<float>(), time[0]);
+    EXPECT_EQ(draws.t[i].item<double>(), time[0]);
   }
 }
 
 TEST(Draws, ChancesAreWhatTheConfigurationSays) {
   const int64_t n = 100000;
-  const Draws draws = make_draws(kConfig, 0, n, {1, 1, 1});
+  const Draws draws = draws_of(kConfig, 0, n, {1, 1, 1});
   const auto share = [&](const at::Tensor& chosen) { return chosen.to(at::kDouble).mean().item<double>(); };
   EXPECT_NEAR(share(draws.flip), 0.5, 4 * std::sqrt(0.25 / n));
   EXPECT_NEAR(share(draws.drop), 0.3, 4 * std::sqrt(0.21 / n));
@@ -60,23 +65,34 @@ TEST(Draws, ChancesAreWhatTheConfigurationSays) {
   EXPECT_NEAR(share(draws.t), 0.5, 4 * std::sqrt(1.0 / 12 / n));
   EXPECT_LT(draws.t.max().item<double>(), 1);
   EXPECT_GE(draws.t.min().item<double>(), 0);
-  const Draws never = make_draws({.seed = 2210}, 0, 1000, {1, 1, 1});
+  const Draws never = draws_of({.seed = 2210}, 0, 1000, {1, 1, 1});
   EXPECT_FALSE(never.flip.any().item<bool>());
   EXPECT_FALSE(never.drop.any().item<bool>());
-  const Draws always = make_draws({.seed = 2210, .label_drop = 1, .null_class = 0}, 0, 1000, {1, 1, 1});
+  const Draws always = draws_of({.seed = 2210, .label_drop = 1, .null_class = 0}, 0, 1000, {1, 1, 1});
   EXPECT_TRUE(always.drop.all().item<bool>());
 }
 
+TEST(Draws, SlotsTakeTheNoiseOfTheDrawsThatTheyAreGiven) {
+  const StepSlots slots{.images_seen = 40, .global_batch = 8, .first = 2, .count = 3};
+  const Draws own = make_draws(kConfig, slots, kShape);
+  const std::vector<uint64_t> from{44, 47, 42};
+  const Draws moved = make_draws(kConfig, slots, kShape, from);
+  EXPECT_TRUE(moved.x0[0].equal(own.x0[2]));
+  EXPECT_TRUE(moved.x0[1].equal(keyed_normal(2210, Purpose::kNoise, 47, 1, kShape)[0]));
+  EXPECT_TRUE(moved.x0[2].equal(own.x0[0]));
+  EXPECT_TRUE(moved.u.equal(own.u) && moved.t.equal(own.t) && moved.flip.equal(own.flip) && moved.drop.equal(own.drop));
+}
+
 TEST(Draws, NoTwoDrawsPurposesOrSeedsShareTheirNoise) {
-  const at::Tensor noise = make_draws(kConfig, 0, 2, kShape).x0;
+  const at::Tensor noise = draws_of(kConfig, 0, 2, kShape).x0;
   EXPECT_FALSE(noise[0].equal(noise[1]));
-  EXPECT_FALSE(noise[0].equal(make_draws({.seed = 2211}, 0, 1, kShape).x0[0]));
+  EXPECT_FALSE(noise[0].equal(draws_of({.seed = 2211}, 0, 1, kShape).x0[0]));
   EXPECT_FALSE(noise[0].equal(keyed_normal(2210, Purpose::kSampleNoise, 0, 1, kShape)[0]));
-  EXPECT_FALSE(noise[0].equal(make_draws(kConfig, uint64_t{1} << 32, 1, kShape).x0[0]));
+  EXPECT_FALSE(noise[0].equal(draws_of(kConfig, uint64_t{1} << 32, 1, kShape).x0[0]));
 }
 
 TEST(Draws, FlipsMirrorTheImageAndNothingElse) {
-  Draws draws = make_draws(kConfig, 0, 2, {1, 2, 3});
+  Draws draws = draws_of(kConfig, 0, 2, {1, 2, 3});
   draws.flip = at::tensor(std::vector<int64_t>{0, 1}).to(at::kBool);
   const at::Tensor bytes =
       at::tensor(std::vector<int64_t>{1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6}).to(at::kByte).view({2, 1, 2, 3});
@@ -88,7 +104,7 @@ TEST(Draws, FlipsMirrorTheImageAndNothingElse) {
 }
 
 TEST(Draws, AnEmptyBatchIsAnOrdinaryCase) {
-  EXPECT_EQ(make_draws(kConfig, 5, 0, kShape).x0.sizes(), (at::IntArrayRef{0, 3, 5, 7}));
+  EXPECT_EQ(draws_of(kConfig, 5, 0, kShape).x0.sizes(), (at::IntArrayRef{0, 3, 5, 7}));
 }
 
 TEST(Draws, TheConfigurationIsCheckedAsAWhole) {

@@ -63,14 +63,15 @@ TEST(Ode, CountsEveryCallOfTheVelocity) {
     const OdeConfig config{name, 7, "uniform", 1};
     const OdeResult result = integrate_fixed(v, some_normals({2, 3}, 1), tableau_named(name), time_grid(config));
     EXPECT_EQ(result.nfe, calls) << name;
-    const int64_t stages = name == "euler" ? 1 : name == "rk4" ? 4 : 2;
+    const int64_t stages = name == "euler" ? 1 : name.starts_with("rk4") ? 4 : name == "dp5" ? 6 : 2;
     EXPECT_EQ(calls, 7 * stages) << name;
+    EXPECT_EQ(config.fixed_nfe(), calls) << name;
   }
 }
 
 TEST(Ode, GridsBeginAtZeroAndEndAtTheEndExactly) {
   for (const double t_end : {1.0, 1 - 1e-5, 0.3}) {
-    for (const std::string grid : {"uniform", "warped"}) {
+    for (const std::string grid : {"uniform", "warped", "edm"}) {
       for (int steps = 1; steps < 200; ++steps) {
         const std::vector<double> times = time_grid({"euler", steps, grid, t_end});
         ASSERT_EQ(times.size(), static_cast<size_t>(steps) + 1);
@@ -82,6 +83,49 @@ TEST(Ode, GridsBeginAtZeroAndEndAtTheEndExactly) {
   }
   EXPECT_THAT(time_grid({"euler", 4, "uniform", 1}), testing::ElementsAre(0, 0.25, 0.5, 0.75, 1));
   EXPECT_THAT(time_grid({"euler", 4, "warped", 1}), testing::ElementsAre(0, 0.4375, 0.75, 0.9375, 1));
+}
+
+// The noise levels that EDM's own code prints for 18 steps.
+TEST(Ode, TheEdmGridStandsAtEdmsNoiseLevels) {
+  const std::vector<double> levels{80,     57.5860, 40.7856, 28.3748, 19.3531, 12.9098, 8.4009, 5.3150, 3.2572,
+                                   1.9233, 1.0885,  0.5853,  0.2964,  0.1396,  0.0599,  0.0229, 0.0075, 0.0020};
+  const std::vector<double> times = time_grid({"euler", 18, "edm", 1});
+  for (size_t i = 1; i < levels.size(); ++i) EXPECT_NEAR(times[i], 1 / (1 + levels[i]), 1e-4) << i;
+  EXPECT_EQ(times.front(), 0);
+  EXPECT_EQ(times.back(), 1);
+  EXPECT_THAT(time_grid({"euler", 1, "edm", 0.5}), testing::ElementsAre(0, 0.5));
+}
+
+// d(integral)/dt = t^2 |x|, beside dx/dt = x: x = x0 e^t, the integral is |x0| (e - 2) at t = 1.
+TEST(Ode, IntegratesTheFieldsRateAlongTheSolutionAtTheSolversOrder) {
+  const at::Tensor x0 = some_normals({4, 1}, 3);
+  int asked = 0;
+  const Field field{[&](const Points& points, bool wants_rate) -> Slope {
+                      if (!wants_rate) return {points.x, {}};
+                      ++asked;
+                      return {points.x, (points.t.square() * points.x.squeeze(1).abs()).to(at::kDouble)};
+                    },
+                    true};
+  for (const std::string& name : solver_names()) {
+    const Tableau& method = tableau_named(name);
+    const auto error = [&](int steps) {
+      const OdeResult result = integrate_fixed(field, x0, {}, method, time_grid({name, steps, "uniform", 1}));
+      return largest_difference(result.integral, x0.squeeze(1).abs() * (std::exp(1.0) - 2));
+    };
+    EXPECT_NEAR(std::log2(error(32) / error(64)), method.order, 0.15) << name;
+    asked = 0;
+    error(1);
+    EXPECT_EQ(asked, std::count_if(method.b.begin(), method.b.end(), [](double b) { return b != 0; })) << name;
+  }
+}
+
+// Elements of odd rows, in vectors and in what is left over at their ends.
+TEST(Ode, ARowsBitsDoNotDependOnItsPlace) {
+  const at::Tensor x = some_normals({7, 3, 5, 5}, 4).to(at::kFloat);
+  const Velocity v = [](const at::Tensor& at_x, const at::Tensor&) { return at_x.tanh() - at_x * 0.7; };
+  const at::Tensor all = integrate_fixed(v, x, kDp5, {0, 0.3, 1}).x;
+  for (int64_t shift = 1; shift < 7; ++shift)
+    EXPECT_TRUE(integrate_fixed(v, x.roll(shift, 0), kDp5, {0, 0.3, 1}).x.roll(-shift, 0).equal(all)) << shift;
 }
 
 TEST(Ode, TheVelocityNeverSeesATimeOutsideTheGrid) {
@@ -97,7 +141,7 @@ TEST(Ode, TheVelocityNeverSeesATimeOutsideTheGrid) {
       integrate_fixed(v, some_normals({2, 3}, 1), tableau_named(name), time_grid({name, steps, "uniform", 0.7}));
       ASSERT_EQ(seen.front(), 0);
       ASSERT_THAT(seen, Each(AllOf(Ge(0.0), Le(0.7))));
-      const bool last_stage_is_at_the_end = name == "rk4" || name == "heun2";
+      const bool last_stage_is_at_the_end = name != "euler" && name != "midpoint";
       ASSERT_TRUE(!last_stage_is_at_the_end || seen.back() == 0.7);
     }
   }
@@ -143,6 +187,12 @@ TEST(Ode, TheConfigurationNamesAllOfItsProblems) {
               testing::ElementsAre(HasSubstr("--solver_steps=-3")));
   EXPECT_THAT(problems[2], HasSubstr("--grid=round"));
   EXPECT_THAT(problems[3], HasSubstr("t_end"));
+  const Problems adaptive =
+      OdeConfig{.solver = "dopri5", .atol = -1, .rtol = 2, .step_control = "none", .error_norm = "y", .max_nfe = 3}
+          .validate();
+  EXPECT_THAT(adaptive, testing::ElementsAre(HasSubstr("--atol=-1"), HasSubstr("--rtol=2"), HasSubstr("--step_control"),
+                                             HasSubstr("--error_norm=y"), HasSubstr("--max_nfe=3")));
+  EXPECT_TRUE((OdeConfig{.solver = "dopri5", .steps = 0, .grid = ""}.validate().empty()));  // not its business
 }
 
 }  // namespace

@@ -90,7 +90,7 @@ TEST(Sampler, TheFieldOfASingleImageDrawsThatImage) {
   const at::Tensor x1 = (image.to(at::kFloat) + 0.5) / 128 - 1;
   const VelocityForSamples field = [&](int64_t, int64_t net_batch) -> Velocity {
     return [&x1, net_batch](const at::Tensor& x, const at::Tensor& t) {
-      return OtPath{0}.conditional_velocity(x, x1.expand({net_batch, 3, 6, 6}), t);
+      return conditional_velocity({.path = "ot", .sigma_min = 0}, x, x1.expand({net_batch, 3, 6, 6}), t);
     };
   };
   for (const std::string solver : {"euler", "midpoint"}) {

@@ -4,11 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/source_revision.h"
 #include "trainer/flags.h"
 #include "trainer/last_bits.h"
 #include "trainer/report.h"
 #include "trainer/resume.h"
-#include "trainer/source_revision.h"
 
 namespace cfm::trainer {
 namespace {
@@ -32,6 +32,7 @@ checkpoint::Manifest manifest_of_run(const TrainConfig& config, int64_t step) {
   checkpoint::Manifest manifest;
   manifest.progress.step = step;
   manifest.flags = config.flags;
+  manifest.data_groups = config.data_groups;
   manifest.model = models::to_metadata(config.model);
   manifest.source_revision = source_revision();
   manifest.last_bits = {{"threads", "1"}};
@@ -149,7 +150,6 @@ TEST(LastBits, ARankThatDiffersIsNamedOnceForEachThing) {
 checkpoint::WeightsInfo weights_of(const TrainConfig& config) {
   checkpoint::WeightsInfo info;
   info.model = config.model;
-  info.sigma_min = config.path.sigma_min;
   return info;
 }
 
@@ -159,22 +159,22 @@ TEST(InitFrom, TakesWeightsThatMeanTheSame) {
   info.model.dropout = 0.3;
   info.model.zero_init = false;
   info.model.activation_checkpointing = false;
-  info.sigma_min = 0.1;
+  info.path_parameters["sigma_min"] = "0.1";
   EXPECT_NO_THROW(check_same_meaning(info, config));
 }
 
 TEST(InitFrom, ListsEachThingThatWouldMeanSomethingElse) {
   const TrainConfig config = config_of({"--init_from=w.safetensors", "--time_scale=1", "--num_heads=2"});
   checkpoint::WeightsInfo info = weights_of(config_of({}));
-  info.objective = "score";
+  info.objective = "sm";
   info.path = "vp";
   info.model.image_size = 64;
   EXPECT_THAT([&] { check_same_meaning(info, config); },
-              ThrowsMessage<SharedError>(AllOf(
-                  HasSubstr("w.safetensors"), HasSubstr("time_scale was 1000 there, is 1 here"),
-                  HasSubstr("num_heads was 4 there, is 2 here"), HasSubstr("Give --num_heads=4"),
-                  HasSubstr("image_size was 64 there, is 32 here"), HasSubstr("objective was score there, is fm here"),
-                  HasSubstr("path was vp there, is ot here"))));
+              ThrowsMessage<SharedError>(
+                  AllOf(HasSubstr("w.safetensors"), HasSubstr("time_scale was 1000 there, is 1 here"),
+                        HasSubstr("num_heads was 4 there, is 2 here"), HasSubstr("Give --num_heads=4"),
+                        HasSubstr("image_size was 64 there, is 32 here"),
+                        HasSubstr("objective was sm there, is fm here"), HasSubstr("path was vp there, is ot here"))));
 }
 
 TEST(DropoutNote, IsForMasksThatAreNotKeyedBySample) {

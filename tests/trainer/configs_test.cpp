@@ -5,6 +5,7 @@
 #include <gflags/gflags.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <numeric>
@@ -25,6 +26,10 @@ struct Expected {
   std::string lr_decay;
   int64_t warmup_steps;
   std::string precision;
+  std::string path = "ot", objective = "fm";
+  bool of_the_paper() const {
+    return !name.starts_with("digits") && !name.ends_with("_torchcfm") && !name.ends_with("_flow_matching");
+  }
 };
 
 const std::vector<Expected> kConfigs{
@@ -33,12 +38,30 @@ const std::vector<Expected> kConfigs{
     {"imagenet32_ot", 32, 3, 228'149'507, 250'000, 1024, 1e-4, "polynomial", 20'000, "fp32"},
     {"imagenet64_ot", 64, 3, 295'131'267, 157'000, 2048, 1e-4, "constant", 0, "bf16"},
     {"imagenet128_ot", 128, 3, 542'804'483, 500'000, 1536, 1e-4, "polynomial", 20'000, "bf16"},
+    // Table 1's other rows: "same architecture, hyper-parameters" (appendix E).
+    {"cifar10_vp", 32, 3, 171'268'099, 391'000, 256, 5e-4, "polynomial", 45'000, "fp32", "vp", "fm"},
+    {"cifar10_ddpm", 32, 3, 171'268'099, 391'000, 256, 5e-4, "polynomial", 45'000, "fp32", "vp", "ddpm"},
+    {"cifar10_sm", 32, 3, 171'268'099, 391'000, 256, 5e-4, "polynomial", 45'000, "fp32", "vp", "sm"},
+    {"cifar10_scoreflow", 32, 3, 171'268'099, 391'000, 256, 5e-4, "polynomial", 45'000, "fp32", "vp", "scoreflow"},
+    {"imagenet32_vp", 32, 3, 228'149'507, 250'000, 1024, 1e-4, "polynomial", 20'000, "fp32", "vp", "fm"},
+    {"imagenet32_ddpm", 32, 3, 228'149'507, 250'000, 1024, 1e-4, "polynomial", 20'000, "fp32", "vp", "ddpm"},
+    {"imagenet32_sm", 32, 3, 228'149'507, 250'000, 1024, 1e-4, "polynomial", 20'000, "fp32", "vp", "sm"},
+    {"imagenet32_scoreflow", 32, 3, 228'149'507, 250'000, 1024, 1e-4, "polynomial", 20'000, "fp32", "vp", "scoreflow"},
+    {"imagenet64_vp", 64, 3, 295'131'267, 157'000, 2048, 1e-4, "constant", 0, "bf16", "vp", "fm"},
+    {"imagenet64_ddpm", 64, 3, 295'131'267, 157'000, 2048, 1e-4, "constant", 0, "bf16", "vp", "ddpm"},
+    {"imagenet64_sm", 64, 3, 295'131'267, 157'000, 2048, 1e-4, "constant", 0, "bf16", "vp", "sm"},
+    {"imagenet64_scoreflow", 64, 3, 295'131'267, 157'000, 2048, 1e-4, "constant", 0, "bf16", "vp", "scoreflow"},
     // torchcfm: examples/images/cifar10.
     {"cifar10_torchcfm", 32, 3, 35'746'307, 400'001, 128, 2e-4, "constant", 5'000, "fp32"},
     // flow_matching: examples/image, without its label embedding; 1800 epochs of 97 steps.
     {"cifar10_flow_matching", 32, 3, 55'676'419, 174'600, 512, 1e-4, "constant", 0, "bf16"},
     // Ours; the count is that of the same network in PyTorch (tests/models/unet_reference.py).
     {"digits", 8, 1, 1'816'641, 1'000, 128, 1e-3, "cosine", 100, "bf16"},
+    {"digits_vp", 8, 1, 1'816'641, 1'000, 128, 1e-3, "cosine", 100, "bf16", "vp", "fm"},
+    {"digits_ddpm", 8, 1, 1'816'641, 1'000, 128, 1e-3, "cosine", 100, "bf16", "vp", "ddpm"},
+    {"digits_sm", 8, 1, 1'816'641, 1'000, 128, 1e-3, "cosine", 100, "bf16", "vp", "sm"},
+    {"digits_scoreflow", 8, 1, 1'816'641, 1'000, 128, 1e-3, "cosine", 100, "bf16", "vp", "scoreflow"},
+    {"digits_minibatch_ot", 8, 1, 1'816'641, 1'000, 128, 1e-3, "cosine", 100, "bf16"},
 };
 
 // The configuration of a flagfile, on data of this shape.
@@ -52,6 +75,8 @@ TrainConfig read(const Expected& expected) {
   fitted.model.in_channels = fitted.model.out_channels = expected.channels;
   return fitted;
 }
+
+const Expected& named(const std::string& name) { return *std::ranges::find(kConfigs, name, &Expected::name); }
 
 int64_t parameters(const models::UNetConfig& model) {
   int64_t total = 0;
@@ -87,12 +112,19 @@ TEST(Configs, EachTrainsByTheSettingsThatItSays) {
     EXPECT_EQ(config.schedule.lr_decay, expected.lr_decay);
     EXPECT_EQ(config.schedule.warmup_steps, expected.warmup_steps);
     EXPECT_EQ(config.precision, expected.precision);
+    EXPECT_EQ(config.flow_config.path.path, expected.path);
+    EXPECT_EQ(config.flow_config.objective, expected.objective);
+    // ScoreFlow's weights are met by the times, where they can be.
+    EXPECT_EQ(config.times.time_sampling, expected.objective == "scoreflow"          ? "likelihood"
+                                          : expected.name == "cifar10_flow_matching" ? "skewed"
+                                                                                     : "uniform");
+    EXPECT_EQ(config.coupling.coupling, expected.name == "digits_minibatch_ot" ? "minibatch_ot" : "independent");
   }
 }
 
 TEST(Configs, OfThePaperHaveItsOptimizerAndNoDropout) {
   for (const Expected& expected : kConfigs) {
-    if (!expected.name.ends_with("_ot")) continue;
+    if (!expected.of_the_paper()) continue;
     SCOPED_TRACE(expected.name);
     const TrainConfig config = read(expected);
     EXPECT_EQ(config.optimizer.optimizer, "adam");
@@ -107,17 +139,18 @@ TEST(Configs, OfThePaperHaveItsOptimizerAndNoDropout) {
 }
 
 TEST(Configs, OfOtherRepositoriesHaveTheirSettings) {
-  const TrainConfig torchcfm = read(kConfigs[4]);  // Adam's defaults, EMA without ramp, t unscaled, sigma 0
+  const TrainConfig torchcfm =
+      read(named("cifar10_torchcfm"));  // Adam's defaults, EMA without ramp, t unscaled, sigma 0
   EXPECT_EQ(torchcfm.optimizer.optimizer, "adam");
   EXPECT_EQ(torchcfm.clip_norm, 1);
   EXPECT_EQ(torchcfm.ema.decays, std::vector<double>{0.9999});
   EXPECT_FALSE(torchcfm.ema.warmup);
   EXPECT_EQ(torchcfm.model.dropout, 0.1);
   EXPECT_EQ(torchcfm.model.time_scale, 1);
-  EXPECT_EQ(torchcfm.path.sigma_min, 0);
+  EXPECT_EQ(torchcfm.flow_config.path.sigma_min, 0);
   EXPECT_FALSE(torchcfm.model.use_new_attention_order);
 
-  const TrainConfig flow_matching = read(kConfigs[5]);
+  const TrainConfig flow_matching = read(named("cifar10_flow_matching"));
   EXPECT_EQ(flow_matching.optimizer.optimizer, "adamw");
   EXPECT_EQ(flow_matching.optimizer.beta1, 0.9);
   EXPECT_EQ(flow_matching.optimizer.beta2, 0.95);
@@ -127,7 +160,7 @@ TEST(Configs, OfOtherRepositoriesHaveTheirSettings) {
   EXPECT_TRUE(flow_matching.ema.warmup);
   EXPECT_EQ(flow_matching.model.dropout, 0.3);
   EXPECT_EQ(flow_matching.model.time_scale, 1);
-  EXPECT_EQ(flow_matching.path.sigma_min, 0);
+  EXPECT_EQ(flow_matching.flow_config.path.sigma_min, 0);
   EXPECT_TRUE(flow_matching.model.use_new_attention_order);
 }
 

@@ -1,9 +1,9 @@
-#include "trainer/stop_signal.h"
+#include "base/stop_signal.h"
 
 #include <array>
 #include <csignal>
 
-namespace cfm::trainer {
+namespace cfm {
 namespace {
 
 constexpr std::array kSignals{SIGUSR1, SIGUSR2, SIGTERM};
@@ -23,4 +23,4 @@ StopSignal::StopSignal() {
 
 int StopSignal::raised() const { return raised_signal; }
 
-}  // namespace cfm::trainer
+}  // namespace cfm

@@ -1,0 +1,203 @@
+#include "evaluator/nll.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
+#include <unistd.h>
+
+#include <chrono>
+
+#include "base/durable_file.h"
+#include "base/log.h"
+#include "evaluator/nll_check.h"
+#include "evaluator/nll_plan.h"
+#include "evaluator/nll_progress.h"
+#include "evaluator/nll_text.h"
+#include "evaluator/open_images.h"
+#include "evaluator/shared_stop.h"
+#include "parallel/device.h"
+#include "parallel/threads.h"
+
+namespace cfm::evaluator {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// Whether the result is there already; otherwise makes its folder, or finds the one that was begun. On rank 0.
+bool is_done_or_begin(const NllPlan& plan) {
+  const ResultFile& file = plan.file;
+  if (fs::exists(file.json())) {
+    check_same_settings(read_json(file.json()).value("settings", Json::object()), plan.settings, file.json().string());
+    return true;
+  }
+  fs::create_directories(file.parts());
+  const fs::path settings = file.parts() / "settings.json";
+  if (fs::exists(settings)) {
+    check_same_settings(read_json(settings), plan.settings, file.parts().string());
+  } else {
+    write_durably(settings, plan.settings.dump(1) + "\n");
+  }
+  return false;
+}
+
+// The draws that earlier starts have kept, the same on all ranks: rank 0 looks. Collective.
+DrawRecords kept_draws(const NllPlan& plan, const parallel::MpiSession& session) {
+  std::string lines;
+  parallel::agree_on(session, [&] {
+    if (session.rank() != 0) return;
+    const KeptRecords kept = read_records(plan.file.parts(), plan.key);
+    for (const auto& [draw, density] : kept.records) lines += record_line(density, plan.key);
+    if (kept.damaged_lines > 0)
+      warn(std::to_string(kept.damaged_lines) + " lines in " + plan.file.parts().string() +
+           " are torn or damaged: their draws are made again");
+    if (!kept.records.empty())
+      say("resumed      " + std::to_string(kept.records.size()) + " of " + std::to_string(plan.draws()) +
+          " draws are kept");
+  });
+  return parse_records(session.control().broadcast(lines), plan.key).records;
+}
+
+// Seconds of one network call with its VJP at the batch's shape, on the slowest rank. Collective.
+double seconds_of_call(const NllPlan& plan, const NetworkFlow& network, c10::Device device,
+                       const models::UNetConfig& model, const parallel::MpiSession& session) {
+  const at::NoGradGuard no_gradients;
+  const flow::LikelihoodConfig& likelihood = plan.likelihood;
+  const std::vector<int64_t> images(static_cast<size_t>(likelihood.net_batch), 0);
+  const at::Tensor x = at::zeros({likelihood.net_batch, model.in_channels, model.image_size, model.image_size},
+                                 at::TensorOptions().dtype(likelihood.type).device(device));
+  const flow::Field field = flow::with_divergence(network.velocity, likelihood.divergence_config());
+  std::vector<double> seconds(1);
+  for (int call = 0; call < 2; ++call) {  // the first one warms up
+    const Clock::time_point start = Clock::now();
+    field.at({x, at::full({likelihood.net_batch}, 0.5, x.options()), images}, /*wants_rate=*/true);
+    parallel::synchronize(device);
+    seconds[0] = seconds_since(start);
+  }
+  session.control().max(seconds);
+  return seconds[0];
+}
+
+// Makes and keeps this rank's draws until they are done or a stop is asked for.
+void compute(const NllPlan& plan, const NetworkFlow& network, const data::Dataset& images,
+             const std::vector<Draw>& share, c10::Device device, RecordFile& record, SharedStop& stop,
+             NllProgress& progress) {
+  const auto unit = static_cast<size_t>(unit_of(plan));
+  size_t at = 0;
+  flow::log_densities(
+      network.velocity, plan.likelihood, device,
+      [&]() -> std::optional<flow::ImageDraw> {
+        if (at == share.size() || (at % unit == 0 && stop.asked())) return std::nullopt;
+        const auto [image, k] = share[at++];
+        return flow::ImageDraw{image, k, bytes_of_image(images, image)};
+      },
+      [&](const flow::DrawDensity& density) {
+        record.append(density);
+        progress.look();
+      });
+}
+
+// Computes what is not kept yet, on all ranks, and adds it. Collective.
+DrawRecords completed(DrawRecords kept, const NllPlan& plan, const NetworkFlow& network, const data::Dataset& images,
+                      const parallel::MpiSession& session, const StopSignal& signal, c10::Device device) {
+  const std::string this_start =
+      session.control().broadcast(utc_now() + "-" + session.host() + "-" + std::to_string(::getpid()));
+  RecordFile record(plan.file.parts() / (this_start + "-rank" + std::to_string(session.rank())), plan.key);
+  SharedStop stop(signal, plan.file.parts() / (this_start + ".stop"));
+  NllProgress progress(session.rank() == 0, plan, static_cast<int64_t>(kept.size()));
+  compute(plan, network, images, share_of_rank(plan, kept, session.rank(), session.size()), device, record, stop,
+          progress);
+  std::string lines;
+  for (const std::string& of_rank : session.control().gather(record.lines())) lines += of_rank;
+  kept.merge(parse_records(session.control().broadcast(lines), plan.key).records);
+  return kept;
+}
+
+}  // namespace
+
+Problems NllJob::validate() const {
+  Problems problems = likelihood.validate();
+  for (const std::string& problem : weights.validate()) problems.push_back(problem);
+  if (data.empty()) problems.emplace_back("--data is empty: give the shards of held-out images");
+  if (!weights.weights_file.empty() && results_dir.empty())
+    problems.emplace_back("--results_dir is empty: with --weights_file there is no run whose results/ to write to");
+  if (!labels.empty() && labels != "data" && labels != "none")
+    problems.push_back("--labels=" + labels + ": expected data or none");
+  if (count < 0) problems.push_back("--count=" + std::to_string(count) + ": expected 0 (all images) or more");
+  if (check_images < 0)
+    problems.push_back("--check_images=" + std::to_string(check_images) + ": expected 0 (no check) or more");
+  if (tag.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != std::string::npos ||
+      tag.starts_with("."))
+    problems.push_back("--tag=" + tag + ": it is part of a file's name; expected letters, digits, _ . and -");
+  if (threads < 0)
+    problems.push_back("--threads=" + std::to_string(threads) + ": expected 0 (share the cores) or more");
+  return problems;
+}
+
+ExitCode evaluate_nll(const NllJob& job, const parallel::MpiSession& session, const StopSignal& signal,
+                      data::Hdf5Process& hdf5) {
+  const bool leads = session.rank() == 0;
+  check_no_problems(job.validate());
+  const c10::Device device = parallel::choose_device(session, job.device);
+  const NllMachine machine{session.size(), parallel::use_threads(session, job.threads), device.str(), session.host()};
+  parallel::use_exact_float32();
+
+  // What is evaluated, on what; whether that has been done.
+  checkpoint::Weights weights;
+  NetworkFlow network;
+  NllPlan plan;
+  bool is_done = false;
+  parallel::agree_on(session, [&] {
+    weights = load_weights(job.weights);
+    network = network_flow(weights, [&](int64_t image) { return plan.labels[static_cast<size_t>(image)]; });
+  });
+  const data::Dataset images = open_images(job.data, job.data_mode, session, hdf5);
+  parallel::agree_on(session, [&] {
+    plan = plan_nll(job, weights, network, images);
+    is_done = leads && is_done_or_begin(plan);
+  });
+  weights.net->to(device, plan.likelihood.type);
+  if (leads) say(settings_text(job, plan, weights, images, machine));
+  if (session.control().any(is_done)) {
+    if (leads) say("done         the result is there already; another --tag makes another");
+    return ExitCode::kDone;
+  }
+
+  // What is missing: each draw is kept as soon as it is finished.
+  const Clock::time_point start = Clock::now();
+  DrawRecords records = kept_draws(plan, session);
+  if (const int64_t missing = plan.draws() - static_cast<int64_t>(records.size()); missing > 0) {
+    const double call_seconds = seconds_of_call(plan, network, device, weights.info.model, session);
+    if (leads) say(cost_text(plan, missing, call_seconds, session.size()));
+    records = completed(std::move(records), plan, network, images, session, signal, device);
+  }
+  if (static_cast<int64_t>(records.size()) < plan.draws()) {
+    if (leads)
+      say("stopped      " + std::to_string(records.size()) + " of " + std::to_string(plan.draws()) +
+          " draws are kept; the same command continues");
+    return ExitCode::kRequeue;
+  }
+
+  // The result.
+  std::optional<ConvergenceCheck> check;
+  if (!plan.likelihood.ode.adaptive() && job.check_images > 0) {
+    check = check_convergence(plan, network, images, job.check_images, records, session, device);
+    if (leads) say(convergence_text(plan, *check));
+  }
+  const std::vector<ImageNll> by_image = images_of(records, plan.likelihood.repeats, plan.dimensions);
+  const NllSummary summary = summary_of(by_image, records);
+  parallel::agree_on(session, [&] {
+    if (!leads) return;
+    const Json result =
+        result_json(job, plan, weights, images, machine, summary, check ? &*check : nullptr, seconds_since(start));
+    write_durably(plan.file.csv(), csv_of(by_image, plan.labels));
+    write_durably(plan.file.json(), result.dump(1) + "\n");  // the commit
+    fs::remove_all(plan.file.parts());
+  });
+  if (leads) say(outcome_text(plan, summary, seconds_since(start)));
+  return ExitCode::kDone;
+}
+
+}  // namespace cfm::evaluator

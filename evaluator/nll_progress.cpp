@@ -1,0 +1,35 @@
+#include "evaluator/nll_progress.h"
+
+#include <cstdio>
+
+#include "base/log.h"
+#include "evaluator/nll_text.h"
+#include "metrics/progress.h"
+
+namespace cfm::evaluator {
+
+NllProgress::NllProgress(bool enabled, const NllPlan& plan, int64_t kept)
+    : enabled_(enabled), plan_(plan), kept_(kept), start_(Clock::now()), last_(start_) {}
+
+void NllProgress::look() {
+  const Clock::time_point now = Clock::now();
+  if (!enabled_ || now - last_ < std::chrono::seconds(line_.live() ? 2 : 10)) return;
+  last_ = now;
+  const DrawRecords records = read_records(plan_.file.parts(), plan_.key).records;
+  const flow::LikelihoodConfig& likelihood = plan_.likelihood;
+  const std::vector<ImageNll> images = images_of(records, likelihood.repeats, plan_.dimensions);
+  if (images.empty()) return;
+  const NllSummary summary = summary_of(images, records);
+  const auto done = static_cast<int64_t>(records.size());
+  const double seconds = std::chrono::duration<double>(now - start_).count();
+  const double rate = static_cast<double>(done - kept_) / seconds;  // draws
+  char text[200];
+  std::snprintf(text, sizeof text, "likelihood   %lld/%lld images  %s  NFE %.0f  %.2f images/s  ETA %s",
+                static_cast<long long>(summary.images), static_cast<long long>(plan_.count),
+                bits_text(summary.all_draws).c_str(), summary.nfe_mean, rate / static_cast<double>(likelihood.repeats),
+                metrics::duration_text(static_cast<double>(plan_.draws() - done) / rate).c_str());
+  if (line_.live()) return line_.show(text);
+  say(text);
+}
+
+}  // namespace cfm::evaluator

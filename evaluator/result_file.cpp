@@ -1,0 +1,46 @@
+#include "evaluator/result_file.h"
+
+#include <array>
+#include <ctime>
+
+#include "base/durable_file.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "checkpoint/store.h"
+
+namespace cfm::evaluator {
+
+std::string ResultFile::name() const { return metric + "-" + checkpoint::step_name(step) + "-" + tag; }
+
+std::string tag_of(const Json& settings) {
+  const std::string text = settings.dump();
+  return xxh3_128_hex(text.data(), text.size()).substr(0, 10);
+}
+
+void check_same_settings(const Json& found, const Json& ours, const std::string& where) {
+  std::string differences;
+  for (const auto& [name, value] : ours.items()) {
+    const auto other = found.find(name);
+    if (other == found.end() || *other != value)
+      differences +=
+          "\n  " + name + ": there " + (other == found.end() ? "none" : other->dump()) + ", here " + value.dump();
+  }
+  check(differences.empty(), where + " is of other settings; give another --tag, or leave it out." + differences);
+}
+
+Json read_json(const std::filesystem::path& file) {
+  Json json = Json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
+  check(json.is_object(), file.string() + " is not JSON: it is damaged. Move it away");
+  return json;
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text.data();
+}
+
+}  // namespace cfm::evaluator

@@ -1,0 +1,36 @@
+#pragma once
+// RUN/results/<metric>-step_000012000-<tag>.json and what lies beside it. docs/formats.md.
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace cfm::evaluator {
+
+using Json = nlohmann::ordered_json;
+
+struct ResultFile {
+  std::filesystem::path folder;  // RUN/results
+  std::string metric;
+  int64_t step = 0;
+  std::string tag;
+  std::string name() const;  // nll-step_000012000-<tag>
+  std::filesystem::path json() const { return folder / (name() + ".json"); }
+  std::filesystem::path csv() const { return folder / (name() + ".csv"); }
+  std::filesystem::path parts() const { return folder / (name() + ".parts"); }  // of a result that is being made
+};
+
+// Ten hex digits of all that decides the number: another setting is another tag.
+std::string tag_of(const Json& settings);
+
+// Error, naming what differs, unless the result or the begun one under this name was made with the same settings.
+// `found`: the settings that it says.
+void check_same_settings(const Json& found, const Json& ours, const std::string& where);
+
+// The parsed file; Error naming it if it is not JSON.
+Json read_json(const std::filesystem::path& file);
+
+// "2026-01-31T23:59:59Z"
+std::string utc_now();
+
+}  // namespace cfm::evaluator

@@ -1,0 +1,25 @@
+#include "evaluator/shared_stop.h"
+
+#include <utility>
+
+#include "base/durable_file.h"
+
+namespace cfm::evaluator {
+
+SharedStop::SharedStop(const StopSignal& signal, std::filesystem::path file)
+    : signal_(signal), file_(std::move(file)), looked_(Clock::now()) {}
+
+bool SharedStop::asked() {
+  if (asked_) return true;
+  if (signal_.raised() != 0) {
+    asked_ = true;
+    DurableFile(file_).close();
+  } else if (Clock::now() - looked_ > std::chrono::seconds(1)) {
+    looked_ = Clock::now();
+    std::error_code error;
+    asked_ = std::filesystem::exists(file_, error);
+  }
+  return asked_;
+}
+
+}  // namespace cfm::evaluator

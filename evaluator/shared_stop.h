@@ -1,0 +1,25 @@
+#pragma once
+#include <chrono>
+#include <filesystem>
+
+#include "base/stop_signal.h"
+
+namespace cfm::evaluator {
+
+// A signal to one rank stops all of them, though they meet only at the end of their work: the rank that got it leaves
+// an empty file, for which the others look every second.
+class SharedStop {
+ public:
+  // `file`: the same on all ranks, and no other start's.
+  SharedStop(const StopSignal& signal, std::filesystem::path file);
+  bool asked();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  const StopSignal& signal_;
+  std::filesystem::path file_;
+  Clock::time_point looked_;
+  bool asked_ = false;
+};
+
+}  // namespace cfm::evaluator

@@ -1,0 +1,353 @@
+// cfm_eval_nll itself, on one rank and on several.
+#include "evaluator/nll.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <numbers>
+#include <sstream>
+#include <thread>
+
+#include "flow/draws.h"
+#include "flow/pixels.h"
+#include "support/error_text.h"
+#include "support/file_bytes.h"
+#include "support/scratch_directory.h"
+#include "support/shard_files.h"
+#include "support/subprocess.h"
+#include "support/tiny_weights.h"
+#include "support/training_run.h"
+
+namespace cfm::evaluator {
+namespace {
+
+namespace fs = std::filesystem;
+using test::bytes_of;
+using test::CommandResult;
+using test::has;
+using test::operator+;
+
+constexpr data::ImageShape kShape{1, 8, 8};
+
+models::UNetConfig slow_unet(int64_t classes, bool null_class = false) {
+  models::UNetConfig config = test::tiny_unet(classes, null_class);
+  config.time_scale = 1;  // a random network at 1000 is no smooth function of time
+  return config;
+}
+
+class NllProgram : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    scratch_ = std::make_unique<tests::ScratchDirectory>();
+    test::write_tiny_weights(path("plain.safetensors"), slow_unet(0), 1, 0, 300);
+    test::write_tiny_weights(path("classes.safetensors"), slow_unet(10), 2);
+    test::write_tiny_weights(path("null.safetensors"), slow_unet(10, true), 2);
+    test::write_tiny_checkpoint(path("run"), 100, 0, {0.9999});
+    fs::create_directories(path("data"));
+    tests::write_shard(path("data/images.h5"), kShape, 40);
+  }
+  static void TearDownTestSuite() { scratch_.reset(); }
+  static std::string path(const std::string& name) { return (scratch_->path() / name).string(); }
+
+  static std::vector<std::string> command(const std::string& weights, const std::string& results,
+                                          const std::vector<std::string>& flags, int ranks) {
+    return test::with_flags(
+        test::mpirun(ranks) + std::vector<std::string>{test::program("cfm_eval_nll"), "--weights_file=" + path(weights),
+                                                       "--results_dir=" + path(results), "--data=" + path("data"),
+                                                       "--net_batch=7", "--count=23", "--atol=1e-3", "--rtol=1e-3"},
+        flags);
+  }
+  static test::Finished run(const std::string& weights, const std::string& results,
+                            const std::vector<std::string>& flags = {}, int ranks = 1) {
+    return test::run(command(weights, results, flags, ranks), path("log"));
+  }
+  // The only file of a folder whose name ends so.
+  static fs::path only(const std::string& folder, const std::string& ending) {
+    fs::path found;
+    for (const auto& entry : fs::directory_iterator(path(folder))) {
+      if (!entry.path().string().ends_with(ending)) continue;
+      EXPECT_TRUE(found.empty()) << "two in " << folder;
+      found = entry.path();
+    }
+    EXPECT_FALSE(found.empty()) << "no " << ending << " in " << folder;
+    return found;
+  }
+  static std::string table(const std::string& folder) { return bytes_of(only(folder, ".csv")); }
+  static nlohmann::json result(const std::string& folder) {
+    return nlohmann::json::parse(bytes_of(only(folder, ".json")));
+  }
+  // The table after a run that must succeed.
+  static std::string evaluated(const std::string& weights, const std::string& results,
+                               const std::vector<std::string>& flags = {}, int ranks = 1) {
+    const test::Finished finished = run(weights, results, flags, ranks);
+    EXPECT_EQ(finished.exit_code, 0) << finished.output;
+    return finished.exit_code == 0 ? table(results) : "";
+  }
+  // Lines that are kept in a result that is being made.
+  static int64_t kept_lines(const std::string& results) {
+    int64_t lines = 0;
+    std::error_code error;
+    for (const auto& entry : fs::recursive_directory_iterator(path(results), error)) {
+      if (entry.path().extension() != ".records") continue;
+      const std::string bytes = bytes_of(entry.path());
+      lines += std::count(bytes.begin(), bytes.end(), '\n');
+    }
+    return lines;
+  }
+  static void wait_for_lines(test::Running& job, const std::string& results, int64_t count) {
+    while (!job.ended() && kept_lines(results) < count) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+
+  static std::unique_ptr<tests::ScratchDirectory> scratch_;
+};
+std::unique_ptr<tests::ScratchDirectory> NllProgram::scratch_;
+
+TEST_F(NllProgram, GivesTheSameBitsForEveryImageOnOneTwoAndThreeRanks) {
+  for (const std::string weights : {"plain.safetensors", "classes.safetensors"}) {
+    const std::string one = evaluated(weights, weights + ".1", {}, 1);
+    EXPECT_EQ(std::count(one.begin(), one.end(), '\n'), 24);
+    EXPECT_EQ(evaluated(weights, weights + ".2", {}, 2), one);
+    EXPECT_EQ(evaluated(weights, weights + ".3", {}, 3), one);
+  }
+  const std::vector<std::string> batch{"--step_control=batch", "--repeats=2"};
+  EXPECT_EQ(evaluated("plain.safetensors", "batch.3", batch, 3), evaluated("plain.safetensors", "batch.1", batch, 1));
+}
+
+// Euler's three steps by hand: the network in float64, its divergence by central differences.
+TEST_F(NllProgram, IsTheNetworksLikelihoodWithEachImagesLabel) {
+  const std::string csv = evaluated("classes.safetensors", "hand",
+                                    {"--solver=euler", "--steps=3", "--grid=uniform", "--divergence=exact",
+                                     "--precision=fp64", "--count=3", "--seed=5", "--check_images=2"});
+  models::UNet net(slow_unet(10), 2);
+  net.eval();
+  net.to(at::kDouble);
+  const at::NoGradGuard no_grad;
+  std::istringstream lines(csv);
+  std::string line;
+  std::getline(lines, line);
+  for (int64_t i = 0; i < 3; ++i) {
+    const std::vector<uint8_t> pixels = tests::pixels_of(i, kShape);
+    const at::Tensor bytes =
+        at::tensor(std::vector<int64_t>(pixels.begin(), pixels.end())).to(at::kByte).view({1, 1, 8, 8});
+    const at::Tensor u = flow::keyed_uniform(5, Purpose::kNllDequantise, static_cast<uint64_t>(i) << 16, 1, {1, 8, 8});
+    at::Tensor x = flow::to_model_space(bytes, u).to(at::kDouble);
+    double log_p = 0;
+    for (const double t : {1.0, 2. / 3, 1. / 3}) {
+      const auto v = [&](const at::Tensor& at_x) {
+        const int64_t rows = at_x.size(0);
+        return net.forward(at_x, at::full({rows}, t, at::kDouble), at::full({rows}, tests::label_of(i), at::kLong));
+      };
+      const double h = 1e-4;
+      const at::Tensor moves = at::eye(64, at::kDouble).view({64, 1, 8, 8}) * h;
+      const double divergence = ((v(x + moves) - v(x - moves)) / (2 * h)).view({64, 64}).trace().item<double>();
+      log_p -= divergence / 3;
+      x = x - v(x) / 3;
+    }
+    log_p += -x.square().sum().item<double>() / 2 - 32 * std::log(2 * std::numbers::pi);
+    std::getline(lines, line);
+    EXPECT_NEAR(std::stod(line.substr(line.rfind(',') + 1)), -log_p / (64 * std::numbers::ln2) + 7, 1e-6) << line;
+    EXPECT_TRUE(line.starts_with(std::to_string(i) + "," + std::to_string(tests::label_of(i)) + ",3,")) << line;
+  }
+}
+
+TEST_F(NllProgram, TheResultSaysAllThatDecidedIt) {
+  const test::Finished finished = run("plain.safetensors", "full", {"--repeats=2", "--seed=3"}, 2);
+  ASSERT_EQ(finished.exit_code, 0) << finished.output;
+  EXPECT_TRUE(has(finished.output, {"weights", "plain.safetensors", "cost ", "network call", "bits/dim over 23 images",
+                                    "one draw", "NFE", "written"}));
+  const nlohmann::json json = result("full");
+  EXPECT_EQ(json.at("metric"), "nll");
+  EXPECT_EQ(json.at("images"), 23);
+  EXPECT_EQ(json.at("repeats"), 2);
+  EXPECT_TRUE(only("full", ".json").filename().string().starts_with("nll-step_000000300-"));
+  EXPECT_EQ(json.at("settings").at("solver"), "dopri5");
+  EXPECT_EQ(json.at("settings").at("rtol"), 1e-3);
+  EXPECT_EQ(json.at("settings").at("seed"), 3);
+  EXPECT_EQ(json.at("settings").at("net_batch"), 7);
+  EXPECT_EQ(json.at("weights").at("xxh3_128").get<std::string>().size(), 32U);
+  EXPECT_EQ(json.at("data").at("fingerprint").get<std::string>().size(), 32U);
+  EXPECT_EQ(json.at("data").at("images_fingerprint").get<std::string>().size(), 32U);
+  EXPECT_EQ(json.at("machine").at("ranks"), 2);
+  EXPECT_FALSE(json.at("source_revision").get<std::string>().empty());
+  EXPECT_GE(json.at("nfe").at("max"), json.at("nfe").at("min"));
+  EXPECT_EQ(json.at("nfe").at("min").get<int>() % 6, 2);
+  EXPECT_FALSE(json.contains("convergence"));
+  // The table gives the same mean and standard error; one draw is what --repeats=1 gives.
+  std::istringstream lines(table("full"));
+  std::string line;
+  std::getline(lines, line);
+  double sum = 0, squares = 0;
+  while (std::getline(lines, line)) {
+    std::istringstream fields(line);
+    std::vector<std::string> values;
+    for (std::string field; std::getline(fields, field, ',');) values.push_back(field);
+    ASSERT_EQ(values.size(), 5U);
+    const double bits = std::stod(values[3]);
+    sum += bits;
+    squares += bits * bits;
+  }
+  const double mean = sum / 23;
+  EXPECT_NEAR(json.at("bits_per_dim").get<double>(), mean, 1e-9);
+  EXPECT_NEAR(json.at("standard_error").get<double>(), std::sqrt((squares / 23 - mean * mean) / 22), 1e-6);
+  evaluated("plain.safetensors", "single", {"--repeats=1", "--seed=3"});
+  EXPECT_NEAR(json.at("one_draw").at("bits_per_dim").get<double>(), result("single").at("bits_per_dim").get<double>(),
+              1e-12);
+}
+
+TEST_F(NllProgram, ContinuesAfterAKillOnAnyNumberOfRanksBitForBit) {
+  const std::vector<std::string> longer{"--count=40", "--repeats=2", "--atol=1e-5", "--rtol=1e-5"};
+  const std::string whole = evaluated("plain.safetensors", "whole", longer, 2);
+  {
+    test::Running job(command("plain.safetensors", "killed", longer, 2), path("log"));
+    wait_for_lines(job, "killed", 10);
+    kill(-job.pid(), SIGKILL);
+    EXPECT_EQ(job.wait().exit_code, 128 + SIGKILL);
+  }
+  std::this_thread::sleep_for(std::chrono::seconds(1));  // mpirun's ranks are not in its process group
+  const fs::path parts = only("killed", ".parts");
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(parts)) {
+    if (entry.path().extension() == ".records" && fs::file_size(entry.path()) > 0) files.push_back(entry.path());
+  }
+  ASSERT_FALSE(files.empty());
+  fs::resize_file(files[0], fs::file_size(files[0]) - 3);  // a torn line
+  const test::Finished finished = run("plain.safetensors", "killed", longer, 3);
+  ASSERT_EQ(finished.exit_code, 0) << finished.output;
+  EXPECT_TRUE(has(finished.output, {"resumed", "torn or damaged"}));
+  EXPECT_EQ(table("killed"), whole);
+  EXPECT_FALSE(fs::exists(parts));
+}
+
+TEST_F(NllProgram, StopsOnASignalWithWhatItHasAndAsksForRequeueing) {
+  for (const int number : {SIGUSR1, SIGTERM}) {
+    const std::string results = "stopped" + std::to_string(number);
+    const std::vector<std::string> longer{"--count=40", "--repeats=2", "--net_batch=4", "--atol=1e-5", "--rtol=1e-5"};
+    test::Running job(command("plain.safetensors", results, longer, number == SIGUSR1 ? 2 : 0), path("log"));
+    wait_for_lines(job, results, 3);
+    kill(job.pid(), number);
+    const test::Finished finished = job.wait();
+    EXPECT_EQ(finished.exit_code, 75) << finished.output;
+    EXPECT_TRUE(has(finished.output, {"stopped", "the same command continues"}));
+    EXPECT_TRUE(fs::is_directory(only(results, ".parts")));
+    const std::string table_after = evaluated("plain.safetensors", results, longer, 1);
+    EXPECT_EQ(std::count(table_after.begin(), table_after.end(), '\n'), 41);
+  }
+}
+
+TEST_F(NllProgram, LeavesAResultThatIsThereAndPutsAnotherBesideIt) {
+  const std::string first = evaluated("plain.safetensors", "twice", {"--count=4"});
+  const test::Finished again = run("plain.safetensors", "twice", {"--count=4"}, 2);
+  EXPECT_EQ(again.exit_code, 0);
+  EXPECT_TRUE(has(again.output, {"the result is there already"}));
+  EXPECT_EQ(table("twice"), first);
+  EXPECT_EQ(run("plain.safetensors", "twice", {"--count=4", "--seed=1"}).exit_code, 0);
+  EXPECT_EQ(run("plain.safetensors", "twice", {"--count=4", "--tag=mine"}).exit_code, 0);
+  EXPECT_EQ(std::distance(fs::directory_iterator(path("twice")), {}), 6);
+  const test::Finished other = run("plain.safetensors", "twice", {"--count=5", "--tag=mine"});
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_TRUE(has(other.output, {"--tag", "images: there 4, here 5"}));
+}
+
+TEST_F(NllProgram, AGridPrintsHowFarItIsFromTwiceTheSteps) {
+  const std::vector<std::string> grid{"--solver=dp5", "--steps=2", "--check_images=5"};
+  const test::Finished finished = run("plain.safetensors", "grid", grid, 2);
+  ASSERT_EQ(finished.exit_code, 0) << finished.output;
+  EXPECT_TRUE(has(finished.output, {"convergence", "2 steps less 4", "on 5 images", "12 network calls"}));
+  const nlohmann::json convergence = result("grid").at("convergence");
+  // The same from two results.
+  evaluated("plain.safetensors", "fine", {"--solver=dp5", "--steps=4", "--check_images=0"});
+  const auto bits = [](const std::string& csv, int64_t image) {
+    std::istringstream lines(csv);
+    std::string line;
+    for (int64_t i = -1; i <= image; ++i) std::getline(lines, line);
+    return std::stod(line.substr(line.rfind(',') + 1));
+  };
+  double mean = 0;
+  for (int64_t image = 0; image < 5; ++image) mean += (bits(table("grid"), image) - bits(table("fine"), image)) / 5;
+  EXPECT_NEAR(convergence.at("mean_difference").get<double>(), mean, 1e-9);
+}
+
+TEST_F(NllProgram, TakesTheLongestEmaOfARunAndWritesToItsResults) {
+  const CommandResult done =
+      test::run_command("OMP_NUM_THREADS=1 " CFM_BIN_DIR
+                        "/cfm_eval_nll --solver=euler --steps=2 --net_batch=4 --count=4 --check_images=0 --data=" +
+                        path("data") + " --run_dir=" + path("run"));
+  ASSERT_EQ(done.exit_code, 0) << done.output;
+  EXPECT_EQ(result("run/results").at("weights").at("name"), "ema_0.9999");
+  EXPECT_TRUE(only("run/results", ".json").filename().string().starts_with("nll-step_000000100-"));
+}
+
+TEST_F(NllProgram, RefusesWhatWouldNotWorkAtOnceWithExitCode2AndWithoutAResult) {
+  fs::create_directories(path("empty"));
+  fs::create_directories(path("large"));
+  tests::write_shard(path("large/images.h5"), {3, 16, 16}, 4);
+  test::write_tiny_weights(path("few.safetensors"), slow_unet(3), 2);
+  {
+    const models::UNet net(slow_unet(0), 1);
+    const auto parameters = models::named_parameters(net);
+    parameters[3].second.detach().flatten()[0].fill_(std::nan(""));
+    checkpoint::WeightsInfo info;
+    info.model = slow_unet(0);
+    checkpoint::write_safetensors(path("nan.safetensors"), parameters, to_metadata(info));
+    info.objective = "ddpm";
+    checkpoint::write_safetensors(path("ddpm.safetensors"), parameters, to_metadata(info));
+  }
+  using Flags = std::vector<std::string>;
+  struct Case {
+    std::string weights;
+    Flags flags;
+    std::vector<const char*> parts;
+  };
+  const std::vector<Case> cases{
+      {"plain.safetensors", {"--data=" + path("empty")}, {"empty"}},
+      {"plain.safetensors", {"--data=" + path("none")}, {"none"}},
+      {"plain.safetensors", {"--data="}, {"--data is empty"}},
+      {"plain.safetensors", {"--data=" + path("large")}, {"3x16x16", "1x8x8"}},
+      {"nan.safetensors", {}, {"nan.safetensors", "not finite"}},
+      {"few.safetensors", {}, {"class 3", "0..2"}},
+      {"classes.safetensors", {"--labels=none"}, {"--labels=none", "null class"}},
+      {"plain.safetensors", {"--labels=data"}, {"--labels=data", "no classes"}},
+      {"plain.safetensors", {"--count=41"}, {"--count=41", "40 images"}},
+      {"plain.safetensors", {"--solver=dopri8"}, {"--solver=dopri8", "dopri5"}},
+      {"plain.safetensors", {"--atol=0"}, {"--atol=0"}},
+      {"plain.safetensors", {"--step_control=rank"}, {"--step_control=rank"}},
+      {"plain.safetensors", {"--probes=0"}, {"--probes=0"}},
+      {"plain.safetensors", {"--repeats=0"}, {"--repeats=0"}},
+      {"plain.safetensors", {"--divergence=none"}, {"--divergence=none"}},
+      {"plain.safetensors", {"--precision=fp16"}, {"--precision=fp16"}},
+      {"plain.safetensors", {"--tag=a/b"}, {"--tag=a/b"}},
+      {"plain.safetensors", {"--results_dir="}, {"--results_dir"}},
+      {"none.safetensors", {}, {"none.safetensors", "No such file"}},
+      {"plain.safetensors", {"--max_nfe=20", "--rtol=1e-7", "--atol=1e-7"}, {"sample", "--max_nfe=20"}},
+  };
+  for (const Case& one : cases) {
+    const test::Finished finished = run(one.weights, "refused", one.flags, 2);
+    EXPECT_EQ(finished.exit_code, 2) << one.weights << "\n" << finished.output;
+    for (const char* part : one.parts) EXPECT_TRUE(has(finished.output, {part})) << one.weights;
+    EXPECT_LT(finished.seconds, 30);
+  }
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(path("refused"), none)) EXPECT_EQ(entry.path().extension(), ".parts");
+}
+
+TEST_F(NllProgram, ANullClassIsAnEvaluationWithoutLabels) {
+  const std::string without = evaluated("null.safetensors", "null", {"--labels=none", "--count=5"});
+  EXPECT_TRUE(has(without, {"0,10,", "4,10,"}));
+  EXPECT_NE(evaluated("null.safetensors", "own", {"--count=5"}), without);
+  EXPECT_EQ(result("null").at("settings").at("labels"), "null class");
+}
+
+TEST_F(NllProgram, ExplainsItselfOnAScreen) {
+  const test::Finished help = test::run({test::program("cfm_eval_nll"), "--help"}, path("log"));
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_TRUE(has(help.output, {"--run_dir", "--error_norm", "mpirun -n 2 cfm_eval_nll --run_dir"}));
+}
+
+}  // namespace
+}  // namespace cfm::evaluator
