@@ -16,8 +16,7 @@ namespace {
 
 // A disk that is full or ill may recover; what may not be written to will not.
 [[noreturn]] void fail(const std::string& doing, const std::filesystem::path& path) {
-  const bool forbidden =
-      errno == EACCES || errno == EPERM || errno == EROFS || errno == EISDIR || errno == ENOTDIR || errno == ENOENT;
+  const bool forbidden = errno == EACCES || errno == EPERM || errno == EROFS || errno == EISDIR || errno == ENOTDIR;
   throw Error("cannot " + doing + " " + path.string() + ": " + std::strerror(errno),
               forbidden ? ExitCode::kWontWork : ExitCode::kRetry);
 }

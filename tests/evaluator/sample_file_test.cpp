@@ -59,7 +59,7 @@ TEST(SampleFile, IsTriedBeforeAnythingIsComputed) {
   EXPECT_TRUE(has(error_text([&] { check_writable(scratch.path() / "none" / "x.png"); }), {"no folder", "none"}));
   std::filesystem::create_directory(scratch.path() / "folder.png");
   EXPECT_TRUE(has(error_text([&] { check_writable(scratch.path() / "folder.png"); }), {"is a folder"}));
-  EXPECT_TRUE(has(error_text([&] { check_writable("/proc/x.png"); }), {"/proc/x.png", "cannot be written"}));
+  EXPECT_TRUE(has(error_text([&] { check_writable("/sys/x.png"); }), {"/sys/x.png", "cannot be written"}));
 }
 
 }  // namespace
