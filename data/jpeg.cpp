@@ -95,7 +95,8 @@ bool is_jpeg(std::string_view bytes) { return bytes.starts_with("\xff\xd8\xff");
 
 Image decode_jpeg(std::string_view bytes, const std::string& name) {
   Reader reader;
-  check(read_header(reader, bytes), name + " is a damaged JPEG: " + reader.message + ".");
+  const bool begun = read_header(reader, bytes);
+  check(begun, name + " is a damaged JPEG: " + reader.message + ".");
   const J_COLOR_SPACE colours = reader.jpeg.jpeg_color_space;
   const bool grey = colours == JCS_GRAYSCALE, cmyk = colours == JCS_CMYK || colours == JCS_YCCK;
   check(grey || cmyk || colours == JCS_YCbCr || colours == JCS_RGB,

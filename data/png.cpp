@@ -75,7 +75,8 @@ bool is_png(std::string_view bytes) { return bytes.starts_with("\x89PNG\r\n\x1a\
 Image decode_png(std::string_view bytes, const std::string& name) {
   Reader reader;
   reader.rest = bytes;
-  check(read_header(reader), name + " is a damaged PNG: " + reader.message + ".");
+  const bool begun = read_header(reader);
+  check(begun, name + " is a damaged PNG: " + reader.message + ".");
   check(reader.channels == 1 || reader.channels == 3,
         name + " is a PNG of " + std::to_string(reader.channels) + " channels; expected grey or RGB.");
   check_area({reader.channels, reader.height, reader.width}, name);
@@ -83,7 +84,8 @@ Image decode_png(std::string_view bytes, const std::string& name) {
   std::vector<uint8_t> interleaved(stride * reader.height);
   std::vector<png_bytep> rows(reader.height);
   for (size_t y = 0; y < rows.size(); ++y) rows[y] = interleaved.data() + y * stride;
-  check(read_rows(reader, rows.data()), name + " is a damaged PNG: " + reader.message + ".");
+  const bool whole = read_rows(reader, rows.data());
+  check(whole, name + " is a damaged PNG: " + reader.message + ".");
   return planar({reader.channels, reader.height, reader.width}, interleaved);
 }
 

@@ -68,7 +68,11 @@ void stage(Shard& shard, const fs::path& to) {
                 ExitCode::kRetry);
   rename_durably(temporary, to);
   shard.open(to);
-  shard.verify();
+  try {
+    shard.verify();
+  } catch (const Error& error) {  // the copy is what was read
+    throw Error(shard.path().string() + " is damaged, as its copy shows: " + error.what(), error.exit_code());
+  }
 }
 
 uint64_t missing_bytes(const std::vector<Shard*>& shards, const fs::path& folder) {

@@ -40,6 +40,13 @@ std::string firsts(const std::vector<std::vector<path>>& lists) {
 
 }  // namespace
 
+bool is_compressed_name(const path& file) {
+  const std::string extension = lower(file.extension().string());
+  for (const char* compressed : {".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".rar", ".7z"})
+    if (extension == compressed) return true;
+  return false;
+}
+
 bool is_image_name(const path& file) {
   const std::string extension = lower(file.extension().string());
   return extension == ".png" || extension == ".jpg" || extension == ".jpeg";

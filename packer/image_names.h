@@ -10,6 +10,9 @@
 namespace cfm::packer {
 
 // .png, .jpg or .jpeg, whatever the case.
+// Whether `file` is named like a compressed archive, in which images cannot be read one by one.
+bool is_compressed_name(const std::filesystem::path& file);
+
 bool is_image_name(const std::filesystem::path& file);
 
 // Order of relative paths: files of a folder before those of its folders, each by name.

@@ -15,11 +15,10 @@ namespace {
 
 using std::filesystem::path;
 
-constexpr const char* kCompressed[] = {".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".rar", ".7z"};
-
 // The files of a folder that are not images, by what they hold.
 struct Listing {
   std::vector<path> tars, arrays, pickles, records, hdf5;
+  std::vector<path> compressed;
   bool images_or_folders = false;
   int64_t others = 0;
 };
@@ -46,6 +45,8 @@ Listing list(const path& folder) {
       listing.records.push_back(file);
     else if (looks_like_batch(file))
       listing.pickles.push_back(file);
+    else if (is_compressed_name(file))
+      listing.compressed.push_back(file);
     else
       ++listing.others;
   }
@@ -68,6 +69,10 @@ ImageSource open_folder_of_files(const path& folder, const SourceOptions& option
         where +
             " holds more than one kind of .tar, .npz, .bin and .h5 files and pickled batches. Name one file "
             "as --source, or move some away.");
+  check(listing.compressed.empty(),
+        where + " holds a compressed file: " +
+            (listing.compressed.empty() ? "" : listing.compressed.front().filename().string()) +
+            ". Decompress it, or move it away: labels follow the order of what is there.");
   if (!listing.hdf5.empty()) return open_hdf5(folder, options);
   const std::vector<path>& all = !listing.tars.empty()      ? listing.tars
                                  : !listing.arrays.empty()  ? listing.arrays
@@ -90,14 +95,18 @@ ImageSource open_folder_of_files(const path& folder, const SourceOptions& option
 }  // namespace
 
 ImageSource open_source(const std::string& source, const SourceOptions& options) {
-  if (std::filesystem::is_directory(source)) return open_folder_of_files(source, options);
+  if (std::filesystem::is_directory(source)) try {
+      return open_folder_of_files(source, options);
+    } catch (const std::filesystem::filesystem_error& error) {  // a loop of links, a folder that may not be read
+      throw Error("--source=" + source + ": " + error.code().message() + ": " + error.path1().string() +
+                  ". Repair it, or move it away.");
+    }
   const size_t comma = source.find(".npy,");
   const path file = comma == std::string::npos ? source : source.substr(0, comma + 4);
   check(std::filesystem::exists(file), "--source=" + source + ": no such file or folder: " + file.string());
   const std::string extension = file.extension().string();
-  for (const char* compressed : kCompressed)
-    check(extension != compressed,
-          "--source=" + source + " is compressed: images in it cannot be read one by one. Decompress it first.");
+  check(!is_compressed_name(file),
+        "--source=" + source + " is compressed: images in it cannot be read one by one. Decompress it first.");
   if (extension == ".tar") return open_tar(file);
   if (extension == ".h5" || extension == ".hdf5") return open_hdf5(file, options);
   if (extension == ".npz") return open_npz_images({file}, options, file.string());

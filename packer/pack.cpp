@@ -138,6 +138,20 @@ void verify_shards(const path& place, const Packing& packing, const MpiSession& 
   });
 }
 
+// The folder that --overwrite replaces must not be what is read.
+void refuse_own_source(const PackConfig& config, const path& folder, const MpiSession& session) {
+  agree_on(session, [&] {
+    std::error_code unknown;
+    const std::string source = std::filesystem::weakly_canonical(config.source, unknown).string() + "/";
+    for (const char* end : {"", ".partial", ".old"}) {
+      const path written = std::filesystem::weakly_canonical(folder.string() + end, unknown);
+      check(!source.starts_with(written.string() + "/"),
+            "--source=" + config.source + " lies in " + written.string() +
+                ", which this packing would replace. Give another --out or --split.");
+    }
+  });
+}
+
 PackReport report_of(const path& folder) {
   data::DatasetOptions reading;
   reading.metadata_only = true;
@@ -196,6 +210,7 @@ PackReport pack(const PackConfig& config, const MpiSession& session, data::Hdf5P
           folder.string() + " exists. Give another --out or --split, or --overwrite to replace it.");
   });
 
+  refuse_own_source(config, folder, session);
   ImageSource source;
   std::optional<ImageFit> fit;
   Packing packing;

@@ -44,6 +44,10 @@ struct Index {
         images.push_back({prefix + member.path, number, offset + member.offset, member.size});
       else if (member.regular && member.path.ends_with(".tar"))
         inner.push_back(std::move(member));
+      else if (member.regular && is_compressed_name(member.path))
+        throw Error(archive.name + ":" + member.path +
+                    " is compressed: images in it cannot be read one by one, and labels follow the order of what can. "
+                    "Make the archive anew with it decompressed.");
       else if (others++ == 0)
         first_other = archive.name + ":" + member.path;
     });

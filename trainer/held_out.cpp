@@ -79,7 +79,7 @@ ValidationLoss validation_loss(models::UNet& net, const flow::FlowConfig& flow_c
     ++count[static_cast<size_t>(i % kTimeBins)];
   }
   for (size_t bin = 0; bin < kTimeBins; ++bin)
-    result.by_time[bin] /= static_cast<double>(std::max<int64_t>(count[bin], 1));
+    result.by_time[bin] /= static_cast<double>(count[bin]);  // without images: not a number
   return result;
 }
 

@@ -145,6 +145,28 @@ TEST(PackProgram, EndsAllRanksWithOneMessageWhenOneMeetsAnImageThatDoesNotFit) {
   }
 }
 
+TEST(PackProgram, RefusesToReplaceWhatItReads) {
+  const ScratchDirectory folder;
+  write_images(folder);
+  expect_words(run_pack(arguments_for(folder)), 0, {});
+  const std::string before = shards_of(folder / "out/train");
+  const std::string out = " --overwrite --out=" + (folder / "out").string();
+  for (const std::string& source : {std::string("out/train"), "out/./train/" + shard_name(0, 4)})
+    expect_words(run_pack("--source=" + (folder / source).string() + out), 2,
+                 {"lies in", "out/train", "would replace"});
+  EXPECT_TRUE(shards_of(folder / "out/train") == before);
+}
+
+TEST(PackProgram, RefusesALoopOfLinksForGood) {
+  const ScratchDirectory folder;
+  write_images(folder);
+  std::filesystem::create_directories(folder / "tree/a");
+  std::filesystem::rename(folder / "in", folder / "tree/a/in");
+  std::filesystem::create_directory_symlink(".", folder / "tree/a/in/loop");
+  expect_words(run_pack("--source=" + (folder / "tree").string() + " --out=" + (folder / "out").string()), 2,
+               {"--source=", "Too many levels of symbolic links", "loop"});
+}
+
 TEST(PackProgram, RefusesAnOutThatCannotBeMadeNamingIt) {
   const ScratchDirectory folder;
   write_images(folder);

@@ -109,6 +109,19 @@ for name in "n02", "n03": pack(f"tars/{name}.tar", f"tree/{name}", ".")
   EXPECT_EQ(open(folder, "tars").size(), 3);
 }
 
+TEST(TarSource, AClassThatIsCompressedIsRefusedNotLeftOut) {
+  const ScratchDirectory folder;
+  tests::run_python(folder.path(), kTrees + R"(
+tree("tree")
+os.mkdir("tars")
+for name in "n01", "n03": pack(f"tars/{name}.tar", f"tree/{name}", ".")
+with tarfile.open("tars/n02.tar.gz", "w:gz") as t: t.add("tree/n02", arcname=".")
+pack("nested.tar", "tars", ".")
+)");
+  tests::expect_refusal([&] { open(folder, "nested.tar"); }, {"nested.tar:n02.tar.gz", "compressed"});
+  tests::expect_refusal([&] { open(folder, "tars"); }, {"n02.tar.gz", "Decompress it"});
+}
+
 TEST(TarSource, AnImageThatIsALinkToNowhereIsUnreadableByName) {
   const ScratchDirectory folder;
   tests::run_python(folder.path(), kTrees + R"(
