@@ -89,7 +89,7 @@ Problems TimeSampling::validate(const Path& path, const std::string& objective) 
 }
 
 at::Tensor draw_times(const TimeSampling& times, const Path& path, uint64_t seed, const StepSlots& slots) {
-  const at::Tensor t = at::empty({slots.count}, at::kDouble);
+  at::Tensor t = at::empty({slots.count}, at::kDouble);
   double* out = t.mutable_data_ptr<double>();
   std::vector<int64_t> strata;
   if (times.stratified) {

@@ -73,7 +73,7 @@ void Report::start(const checkpoint::Progress& at, bool resumed, const OpenedDat
   if (resumed) events_.write("rewind_to", {{"step", at.step}});
 }
 
-void Report::step(const StepMeasure& measure, const parallel::StepSummary& all) {
+bool Report::step(const StepMeasure& measure, const parallel::StepSummary& all) {
   const double seconds = all.maxima[0];
   smooth_seconds_ = smooth_seconds_ == 0 ? seconds : 0.9 * smooth_seconds_ + 0.1 * seconds;
   const double loss = all.sums[0] / static_cast<double>(config_.global_batch);
@@ -92,7 +92,7 @@ void Report::step(const StepMeasure& measure, const parallel::StepSummary& all) 
                            {"data_wait_seconds", all.sums[1] / ranks_},
                            {"exposed_reduce_seconds", all.sums[2] / ranks_}});
   }
-  if (!speaks_) return;
+  if (!speaks_) return all.stop_requested;
   line_.show({.step = measure.step,
               .steps = config_.steps,
               .loss = loss,
@@ -102,6 +102,7 @@ void Report::step(const StepMeasure& measure, const parallel::StepSummary& all) 
               .gradient_norm = measure.gradient_norm,
               .eta_seconds = smooth_seconds_ * static_cast<double>(config_.steps - measure.step)},
              due);
+  return all.stop_requested;
 }
 
 void Report::checkpoint(int64_t step, double seconds) {

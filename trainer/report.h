@@ -38,8 +38,8 @@ class Report {
              c10::Device device);
   // A line that does not break the progress line.
   void note(const std::string& text);
-  // The step that `measure` describes, with what all ranks reported of it.
-  void step(const StepMeasure& measure, const parallel::StepSummary& all);
+  // The step that `measure` describes, with what all ranks reported of it. Returns whether one was asked to stop.
+  bool step(const StepMeasure& measure, const parallel::StepSummary& all);
   void checkpoint(int64_t step, double seconds);
   void validation(int64_t step, const std::string& weights, const ValidationLoss& loss);
   void samples(int64_t step, const std::string& file);

@@ -113,12 +113,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
     at.images_seen += config.global_batch;
 
     // what all ranks know of the step before; a request to stop is met by all after the same step
-    const auto collect = [&] {
-      const parallel::StepSummary all = control.collect();
-      report.step(measure, all);
-      stopping = all.stop_requested;
-    };
-    if (control.pending()) collect();
+    if (control.pending()) stopping = report.step(measure, control.collect());
     measure = {.loss_sum = loss_sum.item<double>(),
                .data_wait_seconds = loader.take_wait_seconds(),
                .exposed_reduce_seconds = reducer.exposed_seconds(),
@@ -128,7 +123,8 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
                .step = at.step,
                .skipped = !finite};
     control.post(to_report(measure, stop.raised() != 0));
-    if (at.step == first_step) collect();  // now: whoever watches the start waits for it
+    // now: whoever watches the start waits for it
+    if (at.step == first_step) stopping = report.step(measure, control.collect());
     refuse_endless_skipping(skipped, config.max_skipped, at.step);
 
     // checkpoint, and a look at held-out images and samples

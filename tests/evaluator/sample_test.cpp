@@ -1,12 +1,17 @@
 // The program itself, on one rank and on several.
 #include "evaluator/sample.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 #include "data/npz.h"
 #include "flow/draws.h"
+#include "flow/path.h"
 #include "flow/pixels.h"
 #include "support/error_text.h"
 #include "support/file_bytes.h"
@@ -90,6 +95,46 @@ TEST_F(SampleProgram, IntegratesTheNetworksVelocityWithEachSamplesLabel) {
       const int found = arrays.at("arr_0").bytes[static_cast<size_t>(i * 64 + p)];
       EXPECT_NEAR(found, bytes.const_data_ptr<uint8_t>()[p], 1) << "image " << i << ", pixel " << p;
     }
+  }
+}
+
+// One Euler step from the prior, v by the equations of each objective written out, from the network's own output.
+TEST_F(SampleProgram, IntegratesTheVelocityOfEveryPathAndObjective) {
+  const std::vector<std::pair<std::string, std::string>> pairs{
+      {"ot", "fm"},        {"cosine", "fm"}, {"polynomial", "fm"}, {"vp", "fm"}, {"vp", "ddpm"},     {"vp", "sm"},
+      {"vp", "scoreflow"}, {"ve", "fm"},     {"ve", "ddpm"},       {"ve", "sm"}, {"ve", "scoreflow"}};
+  const at::NoGradGuard no_gradients;
+  for (const auto& [path_name, objective] : pairs) {
+    SCOPED_TRACE(path_name + " " + objective);
+    flow::Path flow_path;
+    flow_path.path = path_name;
+    flow_path.ve_smax = 0.5;  // so that one step from there stays among the bytes
+    flow_path.vp_b1 = 1;
+    checkpoint::WeightsInfo info;
+    info.path = path_name;
+    info.objective = objective;
+    info.path_parameters = flow::path_parameters(flow_path);
+    info.t_end = flow::t_end(flow_path);
+    info.sigma0 = flow::sigma0(flow_path);
+    const std::string file = path(path_name + "_" + objective + ".safetensors");
+    test::write_tiny_weights(file, test::tiny_unet(0), 4, 0, 0, info);
+    const std::string out = path_name + "_" + objective + ".npz";
+    sampled("--weights_file=" + file + " --solver=euler --steps=1 --net_batch=4 --count=4 --seed=5", out);
+
+    const double s0 = path_name == "ve" ? 0.5 : 1, end = path_name == "ve" || path_name == "vp" ? 1 - 1e-5 : 1;
+    const double sigma = path_name == "ve" ? 0.5 : std::sqrt(1 - std::exp(-0.55));
+    const at::Tensor x = flow::keyed_normal(5, Purpose::kSampleNoise, 0, 4, {1, 8, 8}) * s0;
+    const at::Tensor seen = path_name == "ve" ? x / std::sqrt(0.5) : x;
+    const at::Tensor F = checkpoint::load_weights_file(file).net->forward(seen, at::zeros({4}));
+    const bool of_score = objective == "sm" || objective == "scoreflow";
+    const at::Tensor noise = of_score ? F * sigma : F;
+    at::Tensor v = F;
+    if (path_name == "ve") v = -std::log(25.0) * 0.5 * noise;                   // sigma' = -ln(smax/smin) sigma
+    if (path_name == "vp" && objective != "fm") v = 0.5 * (x - noise / sigma);  // beta/2
+    const at::Tensor expected = flow::to_bytes(x + end * v);
+    const std::vector<uint8_t> found = data::read_npz(path(out)).at("arr_0").bytes;
+    ASSERT_EQ(found.size(), 256U);
+    for (size_t p = 0; p < found.size(); ++p) EXPECT_NEAR(found[p], expected.const_data_ptr<uint8_t>()[p], 1) << p;
   }
 }
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # slurm/pack.sbatch: a job on two nodes that is stopped and comes back leaves the bytes of one rank that never was.
+# shellcheck source=tests/slurm/expect.sh
 source "$CFM_SOURCE/tests/slurm/expect.sh"
+work=${work:?}
 "$CFM_PYTHON" - <<'PYTHON'
 import numpy as np
 images = np.random.default_rng(0).integers(0, 256, (6000, 3, 64, 64), dtype=np.uint8)

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # slurm/train_staged.sbatch: groups are set at the first start and kept, each node stages its own files and removes them, whatever
 # ends the job; stopped, killed, and on another number of nodes it gives the losses of one rank that never was stopped.
+# shellcheck source=tests/slurm/expect.sh
 source "$CFM_SOURCE/tests/slurm/expect.sh"
+work=${work:?}
 "$CFM_BIN/cfm_pack" --source="$CFM_SOURCE/configs/digits/digits.npz" --out="$work/data" --grey_levels=17 --count=300 --shards=4 \
   >pack.log 2>&1 || fail "packing"
 flags=(--train_data="$work/data/train" --model_channels=32 --num_res_blocks=1 "--channel_mult=1,2" --attention_resolutions=4

@@ -30,10 +30,11 @@ inline models::UNetConfig tiny_unet(int64_t classes, bool null_class = false) {
   return config;
 }
 
+// `info`: what the file says beside the network.
 inline checkpoint::FileRecord write_tiny_weights(const std::filesystem::path& file, const models::UNetConfig& config,
-                                                 uint64_t seed, double ema_decay = 0, int64_t step = 0) {
+                                                 uint64_t seed, double ema_decay = 0, int64_t step = 0,
+                                                 checkpoint::WeightsInfo info = {}) {
   const models::UNet net(config, seed);
-  checkpoint::WeightsInfo info;
   info.model = config;
   info.ema_decay = ema_decay;
   info.step = step;

@@ -43,6 +43,13 @@ TEST_F(ChangedFlags, OfWhatTheRunIsAreRefusedNamingBothValues) {
   const std::vector<Case> cases{
       {{"--seed=7"}, "--seed", "7", "0"},
       {{"--sigma_min=0.01"}, "--sigma_min", "0.01", "1e-05"},
+      {{"--path=cosine"}, "--path", "cosine", "ot"},
+      {{"--path=vp", "--objective=ddpm"}, "--objective", "ddpm", "fm"},
+      {{"--vp_b1=10"}, "--vp_b1", "10", "20"},
+      {{"--time_sampling=logit_normal"}, "--time_sampling", "logit_normal", "uniform"},
+      {{"--stratified=true"}, "--stratified", "true", "false"},
+      {{"--coupling=minibatch_ot"}, "--coupling", "minibatch_ot", "independent"},
+      {{"--ot_block=64"}, "--ot_block", "64", "128"},
       {{"--ema_decays=0.999"}, "--ema_decays", "0.999", "0.999,0.9"},
       {{"--ema_warmup=false"}, "--ema_warmup", "false", "true"},
       {{"--horizontal_flip=true"}, "--horizontal_flip", "true", "false"},

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/source_revision.h"
+#include "trainer/coupled_noise.h"
 #include "trainer/flags.h"
 #include "trainer/last_bits.h"
 #include "trainer/report.h"
@@ -161,6 +162,51 @@ TEST(InitFrom, TakesWeightsThatMeanTheSame) {
   info.model.activation_checkpointing = false;
   info.path_parameters["sigma_min"] = "0.1";
   EXPECT_NO_THROW(check_same_meaning(info, config));
+}
+
+TEST(Resumable, ACheckpointOlderThanAFlagWasMadeWithWhatThereWasThen) {
+  const auto refusal = [](const Flags& now) {
+    checkpoint::Manifest old = manifest_of_run(config_of({}), 100);
+    for (const std::string name : {"path", "objective", "time_sampling", "stratified", "coupling", "vp_b0"})
+      old.flags.erase(name);
+    try {
+      check_resumable(old, config_of(now), data::Fingerprint());
+    } catch (const SharedError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(refusal({}), "");
+  EXPECT_THAT(refusal({"--path=vp", "--objective=scoreflow", "--time_sampling=likelihood"}),
+              AllOf(HasSubstr("--path is vp, the run's checkpoint was made with ot"),
+                    HasSubstr("--objective is scoreflow, the run's checkpoint was made with fm"),
+                    HasSubstr("--time_sampling is likelihood, the run's checkpoint was made with uniform")));
+}
+
+TEST(InitFrom, TellsApartTheNumbersOfAPath) {
+  const TrainConfig config = config_of({"--init_from=w", "--path=vp", "--vp_b1=10"});
+  checkpoint::WeightsInfo info = weights_of(config);
+  info.path = "vp";
+  info.path_parameters = flow::path_parameters(config.flow_config.path);
+  EXPECT_NO_THROW(check_same_meaning(info, config));
+  info.path_parameters["vp_b1"] = "20";
+  EXPECT_THAT([&] { check_same_meaning(info, config); },
+              ThrowsMessage<SharedError>(AllOf(HasSubstr("vp_b1 was 20 there, is 10 here"), HasSubstr("--vp_b1=20"))));
+}
+
+TEST(Settings, PairsAndBlocksThatDoNotGoTogetherAreRefusedByName) {
+  EXPECT_THAT(
+      [] {
+        config_of({"--objective=sm", "--coupling=nearest", "--time_sampling=likelihood"});
+      },
+      ThrowsMessage<SharedError>(AllOf(HasSubstr("--objective=sm does not go with --path=ot"),
+                                       HasSubstr("--coupling=nearest"),
+                                       HasSubstr("--time_sampling=likelihood does not go with --path=ot"))));
+  EXPECT_TRUE(block_problems({"minibatch_ot", 25}, 100, 1).empty());
+  EXPECT_TRUE(block_problems({"minibatch_ot", 25}, 100, 4).empty());
+  EXPECT_TRUE(block_problems({"independent", 30}, 100, 4).empty());
+  EXPECT_THAT(block_problems({"minibatch_ot", 30}, 100, 4),
+              ElementsAre(AllOf(HasSubstr("--ot_block=30"), HasSubstr("25 slots"), HasSubstr("--data_groups=4"))));
 }
 
 TEST(InitFrom, ListsEachThingThatWouldMeanSomethingElse) {

@@ -33,6 +33,42 @@ TEST(WorldSize, LossesOfTheFirstFiftyStepsAgreeForOneTwoAndThreeRanks) {
   EXPECT_LT(of_one_rank.at(50), 0.8 * of_one_rank.at(1)) << "the network does not learn";
 }
 
+// Couplings and strata are of the global batch: blocks of 16 in a batch of 50 cross the cuts between ranks (25; 16 and
+// 33) and between micro-batches.
+TEST(WorldSize, CoupledNoiseAndStratifiedTimesAreTheSameForAnyRanksAndMicroBatches) {
+  const TemporaryFolder folder;
+  const std::string data = digit_shards(folder.path(), "train", 0, 300);
+  const double dropout = on_gpus() ? 0 : 0.1, tolerance = on_gpus() ? 1e-2 : 1e-5;
+  int runs = 0;
+  const auto losses_of = [&](int ranks, const std::vector<std::string>& flags) {
+    const auto run_dir = folder.path() / std::to_string(runs++);
+    const auto command = with_flags(small_run(data, run_dir, dropout), std::vector<std::string>{"--steps=12"} + flags);
+    const Finished finished = run(mpirun(ranks) + command, folder.path() / "log");
+    EXPECT_EQ(finished.exit_code, 0) << finished.output;
+    return losses(run_dir);
+  };
+  const std::vector<std::string> coupled{"--lr=1e-3", "--stratified=true", "--coupling=minibatch_ot", "--ot_block=16"};
+  const auto expected = losses_of(1, coupled + std::vector<std::string>{"--micro_batch=0"});
+  ASSERT_EQ(expected.size(), 12U);
+  const auto expect_same = [&](const std::map<long, double>& found) {
+    ASSERT_EQ(found.size(), 12U);
+    for (const auto& [step, loss] : found) EXPECT_NEAR(loss / expected.at(step), 1, tolerance) << "step " << step;
+  };
+  for (const int ranks : rank_counts({1, 2, 3})) {
+    SCOPED_TRACE(std::to_string(ranks) + " ranks");
+    expect_same(losses_of(ranks, coupled));
+    expect_same(losses_of(ranks, coupled + std::vector<std::string>{"--micro_batch=7", "--loader_threads=2"}));
+  }
+  // A network that is zero has the loss E|x1 - x0|^2: the coupling brings the two nearer.
+  const std::vector<std::string> zero{"--steps=1", "--lr=1e-30", "--lr_floor=0"};
+  const double alone = losses_of(1, zero).at(1);
+  const double in_blocks =
+      losses_of(1, zero + std::vector<std::string>{"--coupling=minibatch_ot", "--ot_block=16"}).at(1);
+  const double in_one = losses_of(1, zero + std::vector<std::string>{"--coupling=minibatch_ot", "--ot_block=50"}).at(1);
+  EXPECT_LT(in_blocks, 0.99 * alone);
+  EXPECT_LT(in_one, in_blocks);
+}
+
 TEST(WorldSize, TheSameCommandTwiceGivesTheSameWeights) {
   const TemporaryFolder folder;
   const std::string data = digit_shards(folder.path(), "train", 0, 300);
