@@ -18,7 +18,14 @@ TEST(NodeLayout, RanksOfOneMachineAreOneNode) {
   EXPECT_EQ(layout.rank_by_node(), session().rank());
 }
 
+TEST(NodeLayout, RefusesMoreRanksANodeThanThereAre) {
+  const int size = session().size();
+  EXPECT_THROW(node_layout(session(), size + 1), SharedError);
+  EXPECT_EQ(node_layout(session(), size).nodes(), 1);
+}
+
 TEST(NodeLayout, ConsecutiveRanksPlayNodesWhereThatIsAskedFor) {
+  if (session().size() == 1) return;
   const NodeLayout layout = node_layout(session(), 2);
   EXPECT_EQ(layout.nodes(), (session().size() + 1) / 2);
   EXPECT_EQ(layout.node, session().rank() / 2);
