@@ -110,8 +110,7 @@ std::shared_ptr<data::Dataset> dataset_of(const std::string& path, const std::st
 Source memcpy_source(const std::string& path, int64_t batch) {
   const auto dataset = dataset_of(path, "auto");
   const int64_t bytes = dataset->image_shape().bytes();
-  const auto memory =
-      std::make_shared<data::ImageMemory>(static_cast<uint64_t>(dataset->size() * bytes), data::Ranks{});
+  const auto memory = std::make_shared<data::ImageMemory>(static_cast<uint64_t>(dataset->size() * bytes), Ranks{});
   for (int64_t i = 0; i < dataset->size(); ++i)
     dataset->read(i, memory->bytes().subspan(static_cast<size_t>(i * bytes), static_cast<size_t>(bytes)));
   return ordered_source(dataset->size(), bytes, batch, [memory, bytes](int64_t id, uint8_t* out) {

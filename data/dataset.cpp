@@ -101,9 +101,9 @@ void Dataset::read_facts(const DatasetOptions& options) {
     if (options.ranks.rank != 0) return;
     nlohmann::json all = nlohmann::json::array();
     for (const auto& file : shard_files(path_)) {
-      FileFacts facts_of_file = options.hdf5 != nullptr ? options.hdf5->facts(file) : data::read_facts(file);
-      if (options.zero_labels) add_zero_labels(facts_of_file);
-      shards_.emplace_back(file, std::move(facts_of_file));
+      FileFacts found = facts_of(file, options.hdf5);
+      if (options.zero_labels) add_zero_labels(found);
+      shards_.emplace_back(file, std::move(found));
       check_alike(shards_.front(), shards_.back());
       const std::string facts = to_bytes(shards_.back().facts());
       if (options.ranks.size > 1) all.push_back({file.string(), nlohmann::json::binary({facts.begin(), facts.end()})});

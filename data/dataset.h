@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/ranks.h"
 #include "data/dataset_fingerprint.h"
 #include "data/hdf5_process.h"
 #include "data/image_memory.h"
-#include "data/ranks.h"
 #include "data/sample_order.h"
 #include "data/shard.h"
 #include "data/staging.h"

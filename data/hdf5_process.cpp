@@ -261,4 +261,8 @@ void Hdf5Process::read_in_one_pass(const std::filesystem::path& path,
   });
 }
 
+FileFacts facts_of(const std::filesystem::path& path, Hdf5Process* hdf5) {
+  return hdf5 != nullptr ? hdf5->facts(path) : read_facts(path);
+}
+
 }  // namespace cfm::data

@@ -31,4 +31,7 @@ class Hdf5Process {
   std::unique_ptr<Impl> impl_;
 };
 
+// read_facts over there, or without a process here.
+FileFacts facts_of(const std::filesystem::path& path, Hdf5Process* hdf5);
+
 }  // namespace cfm::data

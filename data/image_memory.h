@@ -3,7 +3,7 @@
 #include <memory>
 #include <span>
 
-#include "data/ranks.h"
+#include "base/ranks.h"
 
 namespace cfm::data {
 

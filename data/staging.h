@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/file_lock.h"
-#include "data/ranks.h"
+#include "base/ranks.h"
 #include "data/shard.h"
 
 namespace cfm::data {

@@ -20,11 +20,13 @@ class NllProgress {
 
  private:
   using Clock = std::chrono::steady_clock;
+  std::chrono::seconds interval() const;
+  std::string text(Clock::time_point now) const;  // empty while no image is done
   bool enabled_;
   const NllPlan& plan_;
   int64_t kept_;
   LiveLine line_;
-  Clock::time_point start_, last_;
+  Clock::time_point start_, next_;  // when it began, when it looks again
 };
 
 }  // namespace cfm::evaluator

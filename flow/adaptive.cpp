@@ -16,6 +16,7 @@
 
 #include "base/number_text.h"
 #include "base/shape.h"
+#include "flow/error_norm.h"
 #include "flow/step_size.h"
 
 namespace cfm::flow {
@@ -55,6 +56,11 @@ struct Batch {
   PerStage k{}, rate{};   // slopes and rates of the stages
   bool any(Phase phase) const {
     return std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return row.phase == phase; });
+  }
+  std::vector<bool> in(Phase phase) const {
+    std::vector<bool> chosen;
+    for (const Row& row : rows) chosen.push_back(row.phase == phase);
+    return chosen;
   }
 };
 
@@ -114,52 +120,13 @@ void evaluate(Batch& batch, const Task& task, const at::Tensor& points, size_t s
   if (wants_rate) batch.rate[stage] = slope.rate;
 }
 
-std::vector<double> to_host(const at::Tensor& values) {
-  const at::Tensor host = values.to(at::kCPU, at::kDouble).contiguous();
-  return {host.const_data_ptr<double>(), host.const_data_ptr<double>() + host.numel()};
-}
-
-struct Scales {
-  at::Tensor x, integral;
-};
-
-Scales scales_of(const OdeConfig& config, const at::Tensor& x, const at::Tensor& integral) {
-  const auto scale = [&](const at::Tensor& value) { return value.abs() * config.rtol + config.atol; };
-  return {scale(x), integral.defined() ? scale(integral) : at::Tensor()};
-}
-
-// Norms of a value of the state, for the rows of `phase`: the larger of the RMS over x and that over the integral, of
-// the row itself or, with step_control batch, of all these rows. Not a number if any part is none.
-std::vector<double> norms(const Batch& batch, const OdeConfig& config, Phase phase, const Scales& scales,
-                          const at::Tensor& x, const at::Tensor& integral) {
-  std::vector<double> x_squares = to_host((x / scales.x).to(at::kDouble).square().flatten(1).mean(1));
-  std::vector<double> integral_squares(x_squares.size());
-  if (integral.defined() && config.error_norm == "x_logp")
-    integral_squares = to_host((integral / scales.integral).square());
-  if (config.step_control == "batch") {
-    double x_mean = 0, integral_mean = 0, count = 0;
-    for (size_t r = 0; r < batch.rows.size(); ++r) {
-      if (batch.rows[r].phase != phase) continue;
-      x_mean += x_squares[r];
-      integral_mean += integral_squares[r];
-      ++count;
-    }
-    std::fill(x_squares.begin(), x_squares.end(), x_mean / count);
-    std::fill(integral_squares.begin(), integral_squares.end(), integral_mean / count);
-  }
-  for (size_t r = 0; r < x_squares.size(); ++r) {
-    const bool takes_x = x_squares[r] >= integral_squares[r] || std::isnan(x_squares[r]);
-    x_squares[r] = std::sqrt(takes_x ? x_squares[r] : integral_squares[r]);
-  }
-  return x_squares;
-}
-
 // Trial steps of the starting rows: from their state and their slope. [Hairer et al., II.4, a) and b)]
 void choose_trial_steps(Batch& batch, const Task& task) {
-  const Scales scales = scales_of(task.config, batch.x, batch.integral);
-  const std::vector<double> states = norms(batch, task.config, Phase::kStarting, scales, batch.x, batch.integral);
+  const ErrorScales scales = error_scales(task.config, batch.x, batch.integral);
+  const std::vector<double> states =
+      error_norms(task.config, batch.in(Phase::kStarting), scales, batch.x, batch.integral);
   const std::vector<double> slopes =
-      norms(batch, task.config, Phase::kStarting, scales, batch.k[kFirstSlope], batch.rate[kFirstSlope]);
+      error_norms(task.config, batch.in(Phase::kStarting), scales, batch.k[kFirstSlope], batch.rate[kFirstSlope]);
   for (size_t r = 0; r < batch.rows.size(); ++r) {
     Row& row = batch.rows[r];
     if (row.phase != Phase::kStarting) continue;
@@ -175,10 +142,10 @@ at::Tensor difference(const at::Tensor& a, const at::Tensor& b) { return a.defin
 
 // First steps of the starting rows: from the change of the slope over the trial step. [Hairer et al., II.4, c) to f)]
 void choose_first_steps(Batch& batch, const Task& task) {
-  const Scales scales = scales_of(task.config, batch.x, batch.integral);
-  const std::vector<double> changes =
-      norms(batch, task.config, Phase::kStarting, scales, difference(batch.k[kTrialSlope], batch.k[kFirstSlope]),
-            difference(batch.rate[kTrialSlope], batch.rate[kFirstSlope]));
+  const ErrorScales scales = error_scales(task.config, batch.x, batch.integral);
+  const std::vector<double> changes = error_norms(task.config, batch.in(Phase::kStarting), scales,
+                                                  difference(batch.k[kTrialSlope], batch.k[kFirstSlope]),
+                                                  difference(batch.rate[kTrialSlope], batch.rate[kFirstSlope]));
   for (size_t r = 0; r < batch.rows.size(); ++r) {
     Row& row = batch.rows[r];
     if (row.phase != Phase::kStarting) continue;
@@ -249,8 +216,8 @@ void advance(Batch& batch, const Task& task) {
         [&](const Row& row, size_t j) { return row.phase == Phase::kRunning ? task.sign() * row.h * weights[j] : 0; };
   };
   if (batch.any(Phase::kStarting)) choose_first_steps(batch, task);
-  std::vector<bool> starting, taken(batch.rows.size());
-  for (const Row& row : batch.rows) starting.push_back(row.phase == Phase::kStarting);
+  const std::vector<bool> starting = batch.in(Phase::kStarting);
+  std::vector<bool> taken(batch.rows.size());
   at::Tensor integral_new = batch.integral;
   if (batch.any(Phase::kRunning)) {
     at::Tensor integral_error;
@@ -258,12 +225,12 @@ void advance(Batch& batch, const Task& task) {
       integral_new = combined(batch, batch.integral, batch.rate, weighted(kDopri5.b));
       integral_error = combined(batch, {}, batch.rate, weighted(kDopri5Error));
     }
-    const Scales before = scales_of(task.config, batch.x, batch.integral);
-    const Scales after = scales_of(task.config, x_new, integral_new);
-    const Scales scales{at::maximum(before.x, after.x),
-                        integral_new.defined() ? at::maximum(before.integral, after.integral) : at::Tensor()};
+    const ErrorScales before = error_scales(task.config, batch.x, batch.integral);
+    const ErrorScales after = error_scales(task.config, x_new, integral_new);
+    const ErrorScales scales{at::maximum(before.x, after.x),
+                             integral_new.defined() ? at::maximum(before.integral, after.integral) : at::Tensor()};
     const at::Tensor error = combined(batch, {}, batch.k, weighted(kDopri5Error));
-    taken = judge(batch, task, norms(batch, task.config, Phase::kRunning, scales, error, integral_error));
+    taken = judge(batch, task, error_norms(task.config, batch.in(Phase::kRunning), scales, error, integral_error));
   }
   const auto keep = [&](const std::vector<bool>& chosen, at::Tensor& value, const at::Tensor& other) {
     if (value.defined()) value = at::where(mask_of(chosen, value), other, value);

@@ -42,7 +42,7 @@ void draw_samples(const SampleVelocity& velocity, const SampleConfig& config, in
   solve(field, config.ode, 0, config.ode.t_end, config.net_batch, queue);
 }
 
-at::Tensor sample_images(const VelocityForSamples& velocity, const SampleConfig& config, int64_t first, int64_t count,
+at::Tensor sample_images(const SampleVelocity& velocity, const SampleConfig& config, int64_t first, int64_t count,
                          at::IntArrayRef image_shape, c10::Device device) {
   check_no_problems(config.validate());
   assert(first >= 0 && count >= 0);
@@ -51,9 +51,7 @@ at::Tensor sample_images(const VelocityForSamples& velocity, const SampleConfig&
   at::Tensor images = at::empty(shape, at::kByte);
   const int64_t size = config.net_batch, last = first + count;
   for (int64_t start = first / size * size; start < last; start += size) {
-    const Velocity of_batch = velocity(start, size);
-    const SampleVelocity v = [&](const at::Tensor& x, const at::Tensor& t, auto) { return of_batch(x, t); };
-    draw_samples(v, config, start, size, image_shape, device, [&](const SampledImage& image) {
+    draw_samples(velocity, config, start, size, image_shape, device, [&](const SampledImage& image) {
       if (image.sample >= first && image.sample < last) images[image.sample - first].copy_(image.bytes);
     });
   }

@@ -32,12 +32,8 @@ void draw_samples(const SampleVelocity& velocity, const SampleConfig& config, in
                   at::IntArrayRef image_shape, c10::Device device,
                   const std::function<void(const SampledImage&)>& done);
 
-// v for the samples first .. first + net_batch - 1: binds labels (samples past the end are padding, with any label).
-using VelocityForSamples = std::function<Velocity(int64_t first, int64_t net_batch)>;
-
-// The same samples as uint8 [count,C,H,W] on the CPU, for a velocity that is made for a batch. Batches start at
-// multiples of net_batch, whatever `first` is.
-at::Tensor sample_images(const VelocityForSamples& velocity, const SampleConfig& config, int64_t first, int64_t count,
+// The same samples as uint8 [count,C,H,W] on the CPU. Batches start at multiples of net_batch, whatever `first` is.
+at::Tensor sample_images(const SampleVelocity& velocity, const SampleConfig& config, int64_t first, int64_t count,
                          at::IntArrayRef image_shape, c10::Device device);
 
 // Rank's share [first, last) of `count` samples in whole batches of net_batch, dealt as evenly as can be.

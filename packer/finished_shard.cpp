@@ -27,7 +27,7 @@ void check_attribute(const data::Shard& shard, const std::string& name, const st
 
 std::vector<std::string> check_finished(const std::filesystem::path& file, const Packing& packing, int64_t number,
                                         data::Hdf5Process* hdf5) {
-  const data::Shard shard(file, hdf5 != nullptr ? hdf5->facts(file) : data::read_facts(file));
+  const data::Shard shard(file, data::facts_of(file, hdf5));
   for (const auto& [name, value] : packing.attributes(number)) check_attribute(shard, name, value);
   data::ImagesFingerprint::from_hex(shard.attribute("images_xxh3_sum"));
   std::vector<std::string> left_out = names_in(shard.attribute("unreadable"), file.string());

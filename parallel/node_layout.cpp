@@ -1,6 +1,9 @@
 #include "parallel/node_layout.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 #include <map>
 
 #include "parallel/mpi_handle.h"
@@ -47,6 +50,19 @@ NodeLayout node_layout(const MpiSession& session, int ranks_per_node) {
                     .ranks_by_node = {}};
   for (const auto& [first, ranks] : ranks_of) layout.ranks_by_node.push_back(ranks);
   return layout;
+}
+
+Ranks ranks_of(const MpiSession& session, const NodeLayout& layout) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+  return {.rank = session.rank(),
+          .size = session.size(),
+          .node = layout.node,
+          .nodes = layout.nodes(),
+          .node_rank = layout.node_rank,
+          .node_size = layout.node_size,
+          .job = session.control().broadcast(std::to_string(::getpid()) + "-" + std::to_string(now)),
+          .together = [&session](const std::function<void()>& work) { agree_on(session, work); },
+          .from_rank0 = [&session](const std::string& text) { return session.control().broadcast(text); }};
 }
 
 }  // namespace cfm::parallel

@@ -1,6 +1,7 @@
 #pragma once
 #include <vector>
 
+#include "base/ranks.h"
 #include "parallel/mpi_session.h"
 
 namespace cfm::parallel {
@@ -17,5 +18,8 @@ struct NodeLayout {
 // As the ranks are placed (ranks that share memory), or, for trying several nodes on one machine, `ranks_per_node`
 // consecutive ranks a node (0: as they are placed). Collective.
 NodeLayout node_layout(const MpiSession& session, int ranks_per_node = 0);
+
+// The session's ranks for those who know no MPI. Refers to `session`. Collective.
+Ranks ranks_of(const MpiSession& session, const NodeLayout& layout);
 
 }  // namespace cfm::parallel

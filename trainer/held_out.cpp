@@ -1,14 +1,15 @@
 #include "trainer/held_out.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/remainder.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <span>
 
 #include "data/image_file.h"
 #include "flow/draws.h"
@@ -87,13 +88,17 @@ void write_sample_grid(models::UNet& net, const flow::FlowConfig& flow_config, c
                        data::ImageShape shape, const std::filesystem::path& file, const parallel::MpiSession& session,
                        c10::Device device, const Pulse& pulse) {
   const int64_t classes = net.config().num_classes;
-  const flow::VelocityForSamples velocity = [&](int64_t first, int64_t net_batch) -> flow::Velocity {
+  const flow::SampleVelocity velocity = [&](const at::Tensor& x, const at::Tensor& t,
+                                            std::span<const int64_t> samples) {
     at::Tensor labels;
-    if (classes > 0) labels = at::remainder(at::arange(first, first + net_batch, at::kLong), classes).to(device);
-    return flow::velocity_of(flow_config, [&net, &pulse, labels](const at::Tensor& x, const at::Tensor& t) {
+    if (classes > 0)
+      labels =
+          at::remainder(at::tensor(at::IntArrayRef(samples.data(), samples.size()), at::kLong), classes).to(device);
+    const flow::Network network = [&](const at::Tensor& input, const at::Tensor& time) {
       pulse.works();
-      return net.forward(x, t, labels);
-    });
+      return net.forward(input, time, labels);
+    };
+    return flow::velocity_of(flow_config, network)(x, t);
   };
   const auto mine = flow::samples_of_rank(kGridImages, config.net_batch, session.rank(), session.size());
   const std::vector<int64_t> chw{shape.channels, shape.height, shape.width};

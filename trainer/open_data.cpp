@@ -1,9 +1,6 @@
 #include "trainer/open_data.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <limits>
 
@@ -13,19 +10,6 @@
 
 namespace cfm::trainer {
 namespace {
-
-data::Ranks ranks_for_data(const parallel::MpiSession& session, const parallel::NodeLayout& layout) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
-  return {.rank = session.rank(),
-          .size = session.size(),
-          .node = layout.node,
-          .nodes = layout.nodes(),
-          .node_rank = layout.node_rank,
-          .node_size = layout.node_size,
-          .job = session.control().broadcast(std::to_string(::getpid()) + "-" + std::to_string(now)),
-          .together = [&session](const std::function<void()>& work) { parallel::agree_on(session, work); },
-          .from_rank0 = [&session](const std::string& text) { return session.control().broadcast(text); }};
-}
 
 // The newest checkpoint's manifest; empty for a run without one. A damaged one is met, and said, when it is loaded.
 std::optional<checkpoint::Manifest> newest_manifest(const std::string& run_dir) {
@@ -71,7 +55,7 @@ OpenedData open_data(const TrainConfig& config, const parallel::MpiSession& sess
                                .verify = config.verify_data,
                                .groups = groups,
                                .stage_dir = config.stage_dir,
-                               .ranks = ranks_for_data(session, layout),
+                               .ranks = parallel::ranks_of(session, layout),
                                .hdf5 = &hdf5,
                                .metadata_only = false};
   OpenedData data{

@@ -23,8 +23,8 @@ constexpr int kShards = 4;
 constexpr int64_t kOfShard = 250;
 
 // `ranks_per_node` of this session's ranks play a node.
-data::Ranks played(int ranks_per_node) {
-  data::Ranks ranks;
+Ranks played(int ranks_per_node) {
+  Ranks ranks;
   ranks.rank = session().rank();
   ranks.size = session().size();
   ranks.node = ranks.rank / ranks_per_node;

@@ -184,9 +184,8 @@ TEST_P(EveryPair, SamplesOfTheBestNetworkAreImagesOfTheData) {
   const Path& path = GetParam().path;
   const SampleConfig sampling{
       .ode = {"midpoint", 100, "warped", t_end(path)}, .net_batch = 50, .seed = 3, .sigma0 = sigma0(path)};
-  const VelocityForSamples velocity = [&](int64_t, int64_t) {
-    return velocity_of(GetParam(), best_network(GetParam()));
-  };
+  const SampleVelocity velocity = [v = velocity_of(GetParam(), best_network(GetParam()))](
+                                      const at::Tensor& x, const at::Tensor& t, auto) { return v(x, t); };
   const at::Tensor images = sample_images(velocity, sampling, 0, 100, {1, 8, 8}, at::kCPU).to(at::kDouble);
   const at::Tensor y = (images + 0.5) / 128 - 1;
   EXPECT_NEAR(y.mean().item<double>(), 0, 4 * kWidth / 80);

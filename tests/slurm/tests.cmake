@@ -6,7 +6,7 @@ if(NOT _no_slurm EQUAL 0)
 elseif(CFM_PYTHON)
   foreach(name pack train_staged)
     add_test(NAME slurm/${name}_test
-             COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/slurm/mini_slurm.sh run ${CMAKE_CURRENT_SOURCE_DIR}/slurm/${name}_test.sh)
+             COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/slurm/mini_slurm.sh ${CMAKE_CURRENT_SOURCE_DIR}/slurm/${name}_test.sh)
     set_tests_properties(slurm/${name}_test PROPERTIES RUN_SERIAL ON TIMEOUT 600 ENVIRONMENT
       "MS_NODES=2;MS_CPUS=1;CFM_SOURCE=${PROJECT_SOURCE_DIR};CFM_BUILD=${PROJECT_BINARY_DIR};CFM_PYTHON=${CFM_PYTHON}")
   endforeach()

@@ -1,12 +1,15 @@
 #pragma once
 // Shards whose every byte is known from the image's number.
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "data/dataset.h"
 #include "data/shard_writer.h"
 
 namespace cfm::tests {
@@ -28,6 +31,18 @@ inline void write_shard(const std::filesystem::path& file, data::ImageShape shap
   data::ShardWriter writer(file, shape, count, std::move(attributes));
   for (int64_t image = first; image < first + count; ++image) writer.append(pixels_of(image, shape), label_of(image));
   writer.finish();
+}
+
+// Opens a data set of one file and reads all of it. Empty, or the refusal, which names the file.
+inline std::string refusal_of_reading(const std::filesystem::path& file, const data::DatasetOptions& options) try {
+  const data::Dataset dataset = data::Dataset::open(file, options);
+  std::vector<uint8_t> pixels(static_cast<size_t>(dataset.image_shape().bytes()));
+  for (int64_t i = 0; i < dataset.size(); ++i) dataset.read(i, pixels);
+  return {};
+} catch (const Error& error) {
+  const std::string text = error.what();
+  EXPECT_NE(text.find(file.filename().string()), std::string::npos) << text;
+  return text;
 }
 
 }  // namespace cfm::tests

@@ -2,9 +2,10 @@
 #include <functional>
 #include <string>
 
-namespace cfm::data {
+namespace cfm {
 
-// What data/ knows of the other ranks: numbers, and two ways to act together. A program that is alone needs none of it.
+// What a folder that knows no MPI knows of the other ranks: numbers, and two ways to act together. The defaults are
+// those of a program that is alone; parallel/node_layout.h makes those of a session.
 struct Ranks {
   int rank = 0, size = 1;            // of the job
   int node = 0, nodes = 1;           // numbered by their lowest rank
@@ -16,4 +17,4 @@ struct Ranks {
   std::function<std::string(const std::string&)> from_rank0 = [](const std::string& text) { return text; };
 };
 
-}  // namespace cfm::data
+}  // namespace cfm
