@@ -18,7 +18,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--pairs", type=int, default=15)
 parser.add_argument("--seconds", type=float, default=0.5, help="of a window; those of h5py take twice as long")
 parser.add_argument("--sizes", default="64,32")
-parser.add_argument("--layouts", default="ours,biggan,studiogan,planar,userblock,gzip")
+parser.add_argument("--layouts", default="ours,biggan,studiogan,planar,userblock,split,gzip,shuffle")
 parser.add_argument("--batch", type=int, default=256)
 parser.add_argument("--peers", type=int, default=1, help="0: leave out the torch DataLoaders")
 parser.add_argument("--folder", default=None, help="where the files are made, two at a time; 4 GB")
@@ -85,9 +85,11 @@ def write(folder, layout, images, labels):
             file["data"] = images.reshape(count, -1)
         elif layout == "userblock":
             file["imgs"] = images
-        else:  # fewer: they are read by decompressing a chunk of 128 for each
+        elif layout == "split":  # as h5py cuts chunks by itself: an image lies in several
+            file.create_dataset("imgs", data=images, chunks=True)
+        else:  # fewer: H5Dread inflates a chunk of 128 for each
             count = 8192
-            file.create_dataset("imgs", data=images[:count], chunks=(128, *row), compression="gzip")
+            file.create_dataset("imgs", data=images[:count], chunks=(128, *row), compression="gzip", shuffle=layout == "shuffle")
         file["labels"] = labels[:count]
     return path, count
 
@@ -123,7 +125,7 @@ def in_turn(sources):
 
 def measure_layout(size, layout, path, images, labels):
     program = Asked(["bench_loader", path, arguments.batch], {CORE})
-    one_pass = layout == "gzip"
+    one_pass = layout in ("split", "gzip", "shuffle")
     names = ["ram", "memcpy", "h5dread"] + ([] if one_pass else ["pread", "pread_single"])
     check_delivery(program, [name for name in names if not (one_pass and name == "h5dread")],  # that would take minutes
                    expected_sum(images, labels))

@@ -223,7 +223,13 @@ Weights load_run_weights(const fs::path& run_dir, int64_t step, const std::strin
         "--weights=" + weights + ": " + dir.string() + " holds " + listed(names));
   const std::string file = (chosen == kRaw ? "model" : chosen) + kSuffix;
   const auto record = std::ranges::find(manifest.files, file, &FileRecord::name);
-  verify_file(dir / file, *record);
+  try {
+    verify_file(dir / file, *record);
+  } catch (const Error& e) {
+    throw Error(std::string(e.what()) + ". Take other --weights of this step (" + listed(names) +
+                    ") or another --step; a resume of the run looks for the newest checkpoint that is whole",
+                e.exit_code());
+  }
   return load_weights_file(dir / file);
 }
 

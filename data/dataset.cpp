@@ -1,11 +1,10 @@
 #include "data/dataset.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/number_text.h"
+#include "base/open_files.h"
 
 namespace cfm::data {
 namespace {
@@ -43,15 +42,6 @@ void check_complete(const std::vector<Shard>& shards, const path& folder) {
   check(expected.empty() || expected == std::to_string(shards.size()),
         "folder " + folder.string() + " holds " + std::to_string(shards.size()) + " of " + expected +
             " shards. Copy the missing ones, or pack again.");
-}
-
-// Each shard is an open file: a thousand of them are more than many a shell allows.
-void allow_open_files(size_t count) {
-  constexpr size_t kOthers = 256;
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= count + kOthers) return;
-  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, count + kOthers);
-  ::setrlimit(RLIMIT_NOFILE, &limit);  // if it fails, opening them says so
 }
 
 // "contiguous", or what the files differ in: "contiguous; gzip, chunks of (128,3,8,8)".

@@ -148,9 +148,11 @@ Problems group_problems(int64_t groups, int64_t global_batch, int64_t images, in
     problems.push_back(flag + " cannot be dealt to " + std::to_string(nodes) +
                        " nodes: each must have as many. Legal numbers of nodes: " + divisors(groups, 1, groups) + ".");
   if (global_batch % groups != 0)
-    problems.push_back(flag + " does not divide --global_batch=" + std::to_string(global_batch) +
-                       ". Legal numbers of groups for " + std::to_string(nodes) +
-                       (nodes == 1 ? " node: " : " nodes: ") + divisors(global_batch, nodes, images) + ".");
+    problems.push_back(
+        flag + " does not divide --global_batch=" + std::to_string(global_batch) +
+        ". Take a multiple of it for the batch (a run keeps the groups it began with), or, in a new run, " +
+        "another number of groups; legal for " + std::to_string(nodes) + (nodes == 1 ? " node: " : " nodes: ") +
+        divisors(global_batch, nodes, images) + ".");
   if (images_seen % groups != 0)
     problems.push_back(flag + " does not divide the " + std::to_string(images_seen) +
                        " images that the run has seen: it was made with other groups.");

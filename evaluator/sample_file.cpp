@@ -91,6 +91,13 @@ std::vector<data::Image> read_beside(const std::string& shards, int64_t count, d
   data::DatasetOptions options;
   options.hdf5 = &hdf5;
   options.data_mode = "pread";  // a few images of many
+  data::DatasetOptions looking = options;
+  looking.metadata_only = true;
+  const data::Dataset seen = data::Dataset::open(shards, looking);
+  for (const data::Shard& shard : seen.shards())
+    check(shard.plan().access != data::Access::kOnePass, "--beside=" + shards + " (" + shard.plan().storage +
+                                                             ") can only be read whole, and a few images are wanted. " +
+                                                             "Pack it: cfm_pack --source=" + shards + " --out=DIR");
   const data::Dataset dataset = data::Dataset::open(shards, options);
   check(dataset.size() >= count, "--beside=" + shards + " has " + std::to_string(dataset.size()) +
                                      " images, fewer than --count=" + std::to_string(count));

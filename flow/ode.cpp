@@ -67,7 +67,11 @@ Problems adaptive_problems(const OdeConfig& config) {
   };
   tolerance("--atol", config.atol);
   tolerance("--rtol", config.rtol);
-  if (config.atol == 0) problems.emplace_back("--atol=0: log p starts at 0, so its error needs an absolute tolerance.");
+  if (config.atol == 0)
+    problems.emplace_back(
+        "--atol=0: log p starts at 0, and pixels pass through 0: an error relative to nothing is never small enough. "
+        "Give "
+        "a small one, for example 1e-9.");
   if (config.step_control != "sample" && config.step_control != "batch")
     problems.push_back("--step_control=" + config.step_control + ": expected sample or batch.");
   if (config.error_norm != "x_logp" && config.error_norm != "x")

@@ -21,10 +21,10 @@ OpenedPart open_part(const path& npz, const SourceOptions& options) {
     keys.push_back(array.key);
     all += (all.empty() ? "" : ", ") + array.key;
   }
-  const std::string images = find_key(keys, {"images", "data", "x", "arr_0"});
+  const std::string images = find_key(keys, {"images", "data", "imgs", "x", "arr_0"});
   const std::string labels = find_key(keys, {"labels", "y", "arr_1"});
-  check(!images.empty(),
-        npz.string() + " holds the arrays " + all + "; expected images, data, x or arr_0, and labels, y or arr_1.");
+  check(!images.empty(), npz.string() + " holds the arrays " + all +
+                             "; expected images, data, imgs, x or arr_0, and labels, y or arr_1.");
   const auto name = [&npz](const std::string& key) { return "array " + key + " of " + npz.string(); };
   const ArrayFile array = data::open_npz(npz, images, options.spool_folder, options.verify);
   OpenedPart opened{images_in(array, name(images)), array.spooled ? array.bytes.size : 0};

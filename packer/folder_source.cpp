@@ -47,8 +47,7 @@ ImageSource open_folder(const path& folder) {
   ImageSource source;
   std::vector<std::string> folders;
   for (const path& below : top.folders) folders.push_back(below.filename().string());
-  check_no_splits(folders, "folder " + folder.string(),
-                  "Name it as --source: --source=" + (folder / (folders.empty() ? "" : folders.front())).string());
+  check_no_splits(folders, folder);
   auto files = std::make_shared<std::vector<path>>(top.images);
   std::vector<path> others = top.others;
   source.labels.assign(files->size(), 0);
@@ -63,6 +62,7 @@ ImageSource open_folder(const path& folder) {
   }
   check(!files->empty(),
         "folder " + folder.string() + " holds no .png, .jpg or .jpeg files, nor class folders of them.");
+  if (top.folders.empty()) source.notes.push_back(flat_note());
   if (!others.empty())
     source.notes.push_back(left_out_note(static_cast<int64_t>(others.size()), others.front().string()));
   source.description = "folder " + folder.string() +

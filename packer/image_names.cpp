@@ -64,11 +64,17 @@ bool path_before(std::string_view a, std::string_view b) {
   }
 }
 
-void check_no_splits(const std::vector<std::string>& classes, const std::string& where, const std::string& hint) {
-  for (const std::string& name : classes)
-    if (name == "train" || name == "val" || name == "test")
-      throw Error(where + " holds the folder " + name + ", a split rather than a class. " + hint);
+void check_no_splits(const std::vector<std::string>& classes, const path& where) {
+  for (const std::string& name : classes) {
+    if (name != "train" && name != "val" && name != "test") continue;
+    throw Error(where.string() + " holds the folder " + name + ", a split rather than a class. " +
+                (std::filesystem::is_directory(where)
+                     ? "Name it: --source=" + (where / name).string() + " --split=" + name
+                     : std::string("Pack each split from an archive of its own.")));
+  }
 }
+
+std::string flat_note() { return "there are no classes: every image gets the label 0"; }
 
 std::string left_out_note(int64_t count, const std::string& first) {
   return std::to_string(count) + (count == 1 ? " file is" : " files are") + " not named .png, .jpg or .jpeg and " +

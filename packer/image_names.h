@@ -9,17 +9,21 @@
 
 namespace cfm::packer {
 
-// .png, .jpg or .jpeg, whatever the case.
 // Whether `file` is named like a compressed archive, in which images cannot be read one by one.
 bool is_compressed_name(const std::filesystem::path& file);
 
+// .png, .jpg or .jpeg, whatever the case.
 bool is_image_name(const std::filesystem::path& file);
 
 // Order of relative paths: files of a folder before those of its folders, each by name.
 bool path_before(std::string_view a, std::string_view b);
 
-// Error if the class folders of `where` are called train, val or test: they are splits, to be packed one by one.
-void check_no_splits(const std::vector<std::string>& classes, const std::string& where, const std::string& hint);
+// Error if class folders of `where`, a folder or an archive, are called train, val or test: they are splits, to be
+// packed one by one.
+void check_no_splits(const std::vector<std::string>& classes, const std::filesystem::path& where);
+
+// Of a source without classes.
+std::string flat_note();
 
 // "3 files are not named .png, ... and were left out: notes.txt, ..."
 std::string left_out_note(int64_t count, const std::string& first);

@@ -53,6 +53,18 @@ bool checksum_fits(const Block& block) {
   return stated && (static_cast<int64_t>(*stated) == plain || static_cast<int64_t>(*stated) == with_signs);
 }
 
+// Takes off what leads out of the archive, as tar does when it unpacks: "./", "../" and "/" at the start.
+void strip_root(std::string& name) {
+  for (bool more = true; more;) {
+    more = false;
+    for (const std::string_view root : {"./", "../", "/"}) {
+      if (!name.starts_with(root)) continue;
+      name.erase(0, root.size());
+      more = true;
+    }
+  }
+}
+
 void check_not_compressed(const data::ByteSource& archive) {
   const std::string start = data::text_at(archive, 0, std::min<uint64_t>(archive.size, 6));
   for (const auto& [magic, name, command] : {std::array<std::string_view, 3>{"\x1f\x8b", "gzip", "gunzip"},
@@ -170,8 +182,8 @@ class Archive {
     member.folder = type == '5' || member.path.ends_with('/');
     member.regular = (type == '0' || type == '\0' || type == '7') && !member.folder && !next_.sparse;
     if (type == '1' || type == '2') member.link = next_.link.value_or(std::string(field(block, 157, 100)));
-    for (std::string* name : {&member.path, &member.link})
-      while (name->starts_with("./")) name->erase(0, 2);
+    strip_root(member.path);
+    if (type == '1') strip_root(member.link);
     // A symbolic link leads on from its own folder.
     if (type == '2')
       member.link =

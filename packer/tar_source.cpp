@@ -1,12 +1,11 @@
 #include "packer/tar_source.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <map>
 #include <memory>
 
 #include "base/error.h"
+#include "base/open_files.h"
 #include "packer/image_names.h"
 #include "packer/tar_file.h"
 
@@ -101,15 +100,8 @@ void strip_common_folder(std::vector<TarImage>& images) {
   }
 }
 
-// A thousand classes are a thousand open files: as many as a shell allows by default, if there were no others.
-void allow_open_files(rlim_t count) {
-  rlimit limit;
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= count) return;
-  limit.rlim_cur = std::min(limit.rlim_max, count);
-  ::setrlimit(RLIMIT_NOFILE, &limit);  // if it fails, opening them says so
-}
-
-ImageSource source_of(Index index, const std::string& where) {
+ImageSource source_of(Index index, const path& archive, const std::string& kind) {
+  const std::string where = kind + " " + archive.string();
   std::vector<TarImage>& images = index.images;
   check(!images.empty(), where + " holds no .png, .jpg or .jpeg files, nor archives of them.");
   std::ranges::stable_sort(images, path_before, &TarImage::path);
@@ -130,7 +122,8 @@ ImageSource source_of(Index index, const std::string& where) {
       source.class_names.push_back(first_folder(image.path));
     source.labels.push_back(flat ? 0 : static_cast<int64_t>(source.class_names.size()) - 1);
   }
-  check_no_splits(source.class_names, where, "Pack each split from an archive of its own.");
+  check_no_splits(source.class_names, archive);
+  if (flat) source.notes.push_back(flat_note());
   if (index.others > 0) source.notes.push_back(left_out_note(index.others, index.first_other));
   if (doubled > 0)
     source.notes.push_back(std::to_string(doubled) + " members of " + where +
@@ -164,17 +157,17 @@ ImageSource open_tar(const path& tar) {
     index.add_class(data::part_of(archive, member.offset, member.size, archive.name + ":" + member.path), 0,
                     path(member.path).stem().string(), member.offset);
   if (inner.empty()) strip_common_folder(index.images);
-  return source_of(std::move(index), (inner.empty() ? "tar " : "tar of tars ") + tar.string());
+  return source_of(std::move(index), tar, inner.empty() ? "tar" : "tar of tars");
 }
 
 ImageSource open_class_tars(const std::vector<path>& tars, const path& folder) {
-  allow_open_files(tars.size() + 256);
+  allow_open_files(tars.size());
   Index index;
   for (const path& tar : tars) {
     index.archives.push_back(data::file_bytes(tar));
     index.add_class(index.archives.back(), static_cast<uint32_t>(index.archives.size() - 1), tar.stem().string(), 0);
   }
-  return source_of(std::move(index), "folder of tars " + folder.string());
+  return source_of(std::move(index), folder, "folder of tars");
 }
 
 }  // namespace cfm::packer

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <thread>
 
@@ -46,9 +47,13 @@ bool wait_patiently(MPI_Request& request, const WaitLimits& limits) {
     }
     if (limits.gave_up && limits.gave_up()) return false;
     if (limits.timeout.count() > 0 && waited > limits.timeout) return false;
-    std::this_thread::sleep_for(waited < std::chrono::milliseconds(100) ? std::chrono::microseconds(50)
-                                                                        : std::chrono::microseconds(500));
+    std::this_thread::sleep_for(pause_after(waited, std::chrono::microseconds(50), std::chrono::milliseconds(2)));
   }
+}
+
+std::chrono::nanoseconds pause_after(std::chrono::nanoseconds waited, std::chrono::nanoseconds shortest,
+                                     std::chrono::nanoseconds longest) {
+  return std::clamp(waited / 16, shortest, longest);
 }
 
 bool meet(MPI_Comm comm, const WaitLimits& limits) {

@@ -28,6 +28,11 @@ struct WaitLimits {
 // the request is then still active, and so must its buffers stay.
 bool wait_patiently(MPI_Request& request, const WaitLimits& limits = {});
 
+// How long to sleep before the next poll of something that has been waited for since `waited`: a sixteenth of it, so
+// that a long wait costs neither a core nor much time at its end, but within [shortest, longest].
+std::chrono::nanoseconds pause_after(std::chrono::nanoseconds waited, std::chrono::nanoseconds shortest,
+                                     std::chrono::nanoseconds longest);
+
 // Waits until all ranks of `comm` are here, so that the blocking collective behind it moves data at full speed at once.
 // False if a limit was met first.
 bool meet(MPI_Comm comm, const WaitLimits& limits = {});

@@ -187,7 +187,6 @@ Message Line::ask_root(Message request, std::chrono::milliseconds timeout) {
 }
 
 void Line::serve() {
-  constexpr auto kBusy = std::chrono::milliseconds(5);  // requests come in bursts
   const MPI_Comm comm = communicator_.handle().comm;
   auto last_request = Clock::now();
   while (!stopping_) {
@@ -198,10 +197,9 @@ void Line::serve() {
       const Bytes bytes = pack(answer(*keys_, unpack(receive(comm, status))));
       MPI_Send(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, status.MPI_SOURCE, kAnswerTag, comm);
       last_request = Clock::now();
-    } else if (Clock::now() - last_request < kBusy) {
-      std::this_thread::sleep_for(std::chrono::microseconds(10));
-    } else {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    } else {  // requests come in bursts; between them, for hours, the cores belong to training
+      const auto idle = Clock::now() - last_request;
+      std::this_thread::sleep_for(pause_after(idle, std::chrono::microseconds(10), std::chrono::milliseconds(20)));
     }
   }
 }

@@ -46,9 +46,10 @@ std::string other_data(const checkpoint::Manifest& manifest, const data::Fingerp
          " (now " + now.text() + "; the checkpoint's " + then.text() + ")";
 }
 
+std::string shown(const std::string& value) { return value.empty() ? "empty" : value; }
+
 std::string flag_change(const std::string& name, const std::string& then, const std::string& now,
                         const TrainConfig& config) {
-  const auto shown = [](const std::string& value) { return value.empty() ? "empty" : value; };
   std::string line =
       "--" + name + " was " + shown(then) + ", is " + shown(now) + ": the run goes on with " + shown(now);
   if (name == "steps" && config.schedule.lr_decay != "constant") line += ", and --lr decays until then";
@@ -62,7 +63,7 @@ void check_resumable(const checkpoint::Manifest& manifest, const TrainConfig& co
   Problems problems;
   const auto same = [&](const std::string& what, const std::string& then, const std::string& now) {
     if (then != now)
-      problems.push_back(what + " is " + now + ", the run's checkpoint was made with " + then +
+      problems.push_back(what + " is " + shown(now) + ", the run's checkpoint was made with " + shown(then) +
                          ": a resume cannot change it. Give the old value, or another --run_dir.");
   };
   same("--seed", std::to_string(manifest.seed), std::to_string(config.seed));

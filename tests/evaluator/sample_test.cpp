@@ -181,6 +181,18 @@ TEST_F(SampleProgram, RefusesWhatWouldNotWorkAtOnceWithExitCode2) {
   EXPECT_FALSE(std::filesystem::exists(path("x.png")));
 }
 
+TEST_F(SampleProgram, NamesTheOtherWeightsWhenTheChosenOnesAreDamaged) {
+  test::write_tiny_checkpoint(path("spoilt"), 100, 0, {0.9, 0.9999});
+  const std::string file = path("spoilt/checkpoints/step_000000100/ema_0.9999.safetensors");
+  test::flip_bit(file, bytes_of(file).size() / 2);
+  const CommandResult result = run("--run_dir=" + path("spoilt") + " --out=" + path("x.png"));
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_TRUE(has(result.output, {file.c_str(), "damaged", "raw, ema_0.9, ema_0.9999", "--step"})) << result.output;
+  EXPECT_EQ(
+      run("--run_dir=" + path("spoilt") + " --weights=ema_0.9 --count=1 --steps=1 --out=" + path("x.png")).exit_code,
+      0);
+}
+
 TEST_F(SampleProgram, ExplainsItselfOnAScreen) {
   const CommandResult result = run("--help", 2);
   EXPECT_EQ(result.exit_code, 0);

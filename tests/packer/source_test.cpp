@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "packer/image_source.h"
 #include "packer/pack.h"
 #include "support/data_support.h"
 #include "support/packed_images.h"
@@ -57,6 +58,17 @@ TEST(FolderSource, LabelsAFlatFolderZero) {
   for (int64_t i = 0; i < 4; ++i) write_image(folder, "in/" + std::to_string(i) + ".png", i);
   tests::pack(config_for(folder));
   EXPECT_EQ(sorted(tests::packed_images(folder / "out/train")), expected({{0, 0}, {1, 0}, {2, 0}, {3, 0}}));
+  const std::vector<std::string> notes = packer::open_source(folder / "in", {.spool_folder = folder.path()}).notes;
+  ASSERT_EQ(notes.size(), 1U);
+  EXPECT_NE(notes[0].find("no classes: every image gets the label 0"), std::string::npos) << notes[0];
+}
+
+TEST(FolderSource, OfSplitsIsRefusedNamingTheCommandForTheSplit) {
+  const ScratchDirectory folder;
+  write_image(folder, "in/extra/a.png", 1);
+  write_image(folder, "in/train/a.png", 2);
+  tests::expect_refusal([&] { tests::pack(config_for(folder)); },
+                        {"holds the folder train", "--source=" + (folder / "in/train").string() + " --split=train"});
 }
 
 TEST(FolderSource, RefusesImagesBesideClassFoldersAndClassesWithoutImages) {

@@ -62,6 +62,26 @@ pack("outer.tar", "tree", "ILSVRC/train")
   EXPECT_NE(open(folder, "outer.tar").image_name(0).find("outer.tar:n01/Z.PNG"), std::string::npos);
 }
 
+TEST(TarSource, MembersThatLeadOutOfTheArchiveStayInItAsWhenTarUnpacksThem) {
+  const ScratchDirectory folder;
+  tests::run_python(folder.path(), kTrees + R"(
+picture("n1/a.png", 3); picture("n2/b.png", 4)
+with tarfile.open("up.tar", "w") as t:
+    for name, arcname in (("n1/a.png", "../n1/a.png"), ("n2/b.png", "../../n2/b.png")):
+        t.add(name, arcname=arcname)
+with tarfile.open("root.tar", "w") as t:
+    for name in ("n1/a.png", "n2/b.png"):
+        member = t.gettarinfo(name); member.name = "/data/" + name
+        t.addfile(member, open(name, "rb"))
+)");
+  for (const char* tar : {"up.tar", "root.tar"}) {
+    const ImageSource source = open(folder, tar);
+    EXPECT_EQ(source.class_names, (std::vector<std::string>{"n1", "n2"}));
+    EXPECT_EQ(source.labels, (std::vector<int64_t>{0, 1}));
+    EXPECT_EQ(source.read(1).pixels[7], 4);
+  }
+}
+
 TEST(TarSource, TakesTarsInATarAndAFolderOfTarsForClasses) {
   const ScratchDirectory folder;
   tests::run_python(folder.path(), kTrees + R"(
@@ -148,8 +168,9 @@ pack("val.tar", "val", "val")
   EXPECT_EQ(source.labels, std::vector<int64_t>(12, 0));
   EXPECT_TRUE(source.class_names.empty());
   for (int64_t i = 0; i < 12; ++i) EXPECT_EQ(source.read(i).pixels[7], i);
-  ASSERT_EQ(source.notes.size(), 1U);
-  EXPECT_NE(source.notes[0].find("2 files"), std::string::npos) << source.notes[0];
+  ASSERT_EQ(source.notes.size(), 2U);
+  EXPECT_NE(source.notes[0].find("label 0"), std::string::npos) << source.notes[0];
+  EXPECT_NE(source.notes[1].find("2 files"), std::string::npos) << source.notes[1];
 }
 
 TEST(TarSource, TakesTheTarOfTheSplitFromAFolderOfSeveral) {
@@ -181,8 +202,8 @@ open("both.tar", "wb").write(open("a.tar", "rb").read() + open("b.tar", "rb").re
   EXPECT_EQ(source.read(0).pixels[7], 9);
   EXPECT_EQ(source.read(1).pixels[7], 2);
   EXPECT_EQ(source.read(2).pixels[7], 3);
-  ASSERT_EQ(source.notes.size(), 1U);
-  EXPECT_NE(source.notes[0].find("1 members"), std::string::npos) << source.notes[0];
+  ASSERT_EQ(source.notes.size(), 2U);
+  EXPECT_NE(source.notes[1].find("1 members"), std::string::npos) << source.notes[1];
 }
 
 TEST(TarSource, RefusesWhatIsNoWholePlainTarSayingWhatItIs) {

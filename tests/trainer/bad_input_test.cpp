@@ -103,6 +103,13 @@ TEST_F(BadInput, SeveralProblemsAreListedTogether) {
   expect_refused({"--device=tpu", "--precision=fp8"}, {"--device=tpu", "--precision=fp8"});
 }
 TEST_F(BadInput, MissingData) { expect_refused({}, {"/nowhere"}, "/nowhere"); }
+TEST_F(BadInput, ARunInTheFolderOfItsData) {
+  const Finished finished =
+      run(mpirun(2) + small_run(data_, data_) + std::vector<std::string>{"--steps=2"}, folder_->path() / "log");
+  EXPECT_EQ(finished.exit_code, 2);
+  EXPECT_NE(finished.output.find("--run_dir=" + data_ + " is the folder of --train_data"), std::string::npos)
+      << finished.output;
+}
 TEST_F(BadInput, GpuOnAMachineWithoutOne) { expect_refused({"--device=cuda"}, {"--device=cpu"}); }
 
 TEST_F(BadInput, TruncatedShard) {
