@@ -156,9 +156,9 @@ PEERS = {"biggan": "biggan", "careful": "careful", "careful_sorted": "careful", 
 def measure_peers(size, path, images, labels):
     """BigGAN's file by the default mode on one core, and by DataLoaders with 2 workers on one core and on two; the better counts."""
     ours = Asked(["bench_loader", path, arguments.batch], {CORE})
-    peers = {1: Asked(["python", "bench/peer_loader.py", path, arguments.batch], {CORE})}
+    peers = {1: Asked([sys.executable, "bench/peer_loader.py", path, arguments.batch], {CORE})}
     if len(os.sched_getaffinity(0)) > 1:
-        peers[2] = Asked(["python", "bench/peer_loader.py", path, arguments.batch], set(sorted(os.sched_getaffinity(0))[-2:]))
+        peers[2] = Asked([sys.executable, "bench/peer_loader.py", path, arguments.batch], set(sorted(os.sched_getaffinity(0))[-2:]))
     check_delivery(ours, ["auto"], expected_sum(images, labels))
     check_delivery(peers[1], PEERS, expected_sum(images, labels, 16), 16)
     sources = {"ours": (ours, "auto", arguments.seconds)}
