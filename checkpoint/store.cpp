@@ -137,6 +137,9 @@ void Store::write_and_commit(const std::vector<Part>& parts, Manifest manifest) 
     file.append(json.data(), json.size());
     file.close();
     fsync_directory(unfinished);
+    check(config_.still_owned(), "the run in " + config_.run_dir.string() +
+                                     " has been taken over by another job: step " +
+                                     std::to_string(manifest.progress.step) + " is not saved, and this job ends");
     rename_durably(unfinished, committed);
   } catch (...) {
     std::error_code ignored;

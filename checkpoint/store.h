@@ -24,8 +24,9 @@ struct Part {
 
 struct StoreConfig {
   std::filesystem::path run_dir;
-  int64_t keep_last = 2;   // 0: keep all
-  int64_t keep_every = 0;  // never delete steps that are multiples of this; 0: none
+  int64_t keep_last = 2;                                    // 0: keep all
+  int64_t keep_every = 0;                                   // never delete steps that are multiples of this; 0: none
+  std::function<bool()> still_owned = [] { return true; };  // asked on rank 0 before anything in the run is changed
   Problems validate() const;
 };
 
@@ -47,8 +48,9 @@ class Store {
   Store(const StoreConfig& config, const parallel::MpiSession& session);
 
   // Rank 0 writes step_….<job>.<attempt>.tmp/ (checkpoint/unfinished.h), fsyncs, renames; then retention. All ranks
-  // return, or all throw SharedError(kRetry): a failed save leaves earlier checkpoints as they are and removes its own
-  // .tmp. `manifest.files` is filled here. The step that was loaded or saved last is not written again. Collective.
+  // return, or all throw SharedError: kWontWork if the run is another's now, kRetry otherwise. A failed save leaves
+  // earlier checkpoints as they are and removes its own .tmp. `manifest.files` is filled here. The step that was loaded
+  // or saved last is not written again. Collective.
   void save(const std::vector<Part>& parts, Manifest manifest);
 
   // The newest checkpoint whose hashes hold, loaded into `parts` (by name) on every rank; nothing if there has been

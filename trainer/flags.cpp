@@ -15,6 +15,8 @@ DEFINE_string(device, "auto", "run: auto, cpu or cuda (auto: cuda in a program b
 DEFINE_int32(threads, 0, "run: of the network on each rank; 0: OMP_NUM_THREADS, or cores over ranks");
 DEFINE_double(step_timeout, 600,
               "run: seconds without progress on a rank that end the job; six times as many before the first step");
+DEFINE_double(lease_seconds, 60,
+              "run: a run of another machine whose trainer has shown no life for so long is taken over");
 
 DEFINE_string(train_data, "", "data: shard file or folder of shards");
 DEFINE_string(val_data, "", "data: held-out shards for the loss by t (with --val_every)");
@@ -179,6 +181,7 @@ TrainConfig config_from_flags(Problems& problems) {
   config.device = FLAGS_device;
   config.threads = FLAGS_threads;
   config.step_timeout = FLAGS_step_timeout;
+  config.lease_seconds = FLAGS_lease_seconds;
   config.train_data = FLAGS_train_data;
   config.val_data = FLAGS_val_data;
   config.global_batch = FLAGS_global_batch;

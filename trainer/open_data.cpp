@@ -27,11 +27,6 @@ int64_t groups_of_run(const TrainConfig& config, const parallel::MpiSession& ses
   std::string found;
   parallel::agree_on(session, [&] {
     if (session.rank() != 0) return;
-    std::error_code unknown;
-    check(!std::filesystem::exists(config.run_dir, unknown) || std::filesystem::is_directory(config.run_dir, unknown),
-          "--run_dir=" + config.run_dir + " is a file; expected a folder, or a name for a new one");
-    check(!std::filesystem::equivalent(config.run_dir, config.train_data, unknown),
-          "--run_dir=" + config.run_dir + " is the folder of --train_data: a run gets a folder of its own");
     int64_t groups = std::max<int64_t>(config.data_groups, 1), images_seen = 0;
     if (const auto manifest = newest_manifest(config.run_dir)) {
       check(config.data_groups == 0 || config.data_groups == manifest->data_groups,

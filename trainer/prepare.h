@@ -2,8 +2,12 @@
 // The set-up of a run, one small step each.
 
 #include <chrono>
+#include <memory>
 #include <optional>
 
+#include "base/lease.h"
+#include "base/stop_signal.h"
+#include "checkpoint/store.h"
 #include "flow/draws.h"
 #include "parallel/mpi_session.h"
 #include "parallel/watchdog.h"
@@ -17,6 +21,11 @@ void check_ranks(const TrainConfig& config, const parallel::MpiSession& session)
 // Creates run_dir and shows that it can be written. Collective.
 void prepare_run_dir(const TrainConfig& config, const parallel::MpiSession& session);
 
+// The run's one writer: rank 0 holds RUN/trainer.lease as long as what is returned there lives (elsewhere it is empty).
+// What an ended trainer left behind is taken over, at once where it is known to have ended, otherwise when it has not
+// beaten for --lease_seconds; one that is at work is named in a SharedError(kWontWork). Collective.
+std::unique_ptr<Lease> own_run(const TrainConfig& config, const parallel::MpiSession& session, const StopSignal& stop);
+
 // work() on every rank: all return its value, or all throw. Collective.
 template <class Work>
 auto agreed(const parallel::MpiSession& session, const Work& work) {
@@ -26,6 +35,9 @@ auto agreed(const parallel::MpiSession& session, const Work& work) {
 }
 
 flow::DrawConfig draw_config(const TrainConfig& config);
+
+// `lease`: that of own_run.
+checkpoint::StoreConfig store_config(const TrainConfig& config, const Lease* lease);
 
 // --step_timeout, and six times as long for what comes before the first step.
 parallel::WatchdogConfig watchdog_config(const TrainConfig& config);

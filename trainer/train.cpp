@@ -35,15 +35,16 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   const c10::Device device = parallel::choose_device(session, asked.device);
   parallel::use_exact_float32();
   const int threads = parallel::use_threads(session, asked.threads);
+  prepare_run_dir(asked, session);
+  const std::unique_ptr<Lease> lease = own_run(asked, session, stop);
   const OpenedData data = open_data(asked, session, hdf5);
   const TrainConfig config = fitted_to_data(asked, data);
   const flow::DrawConfig draws = draw_config(config);
   const data::Fingerprint& fingerprint = data.train.fingerprint();
-  prepare_run_dir(config, session);
 
   // ---- weights, averages, moments: from the newest checkpoint, or fresh ----
   RunState state = agreed(session, [&] { return fresh_state(config, device); });
-  checkpoint::Store store({config.run_dir, config.keep_last, config.keep_every}, session);
+  checkpoint::Store store(store_config(config, lease.get()), session);
   const checkpoint::Metadata bits = last_bits(session, device, threads);
   const bool resumed = resume(state, config, fingerprint, bits, store, session);
   if (!resumed) start_from_weights(state, config, session);

@@ -29,6 +29,7 @@ struct TrainConfig {
   std::string device = "auto";
   int threads = 0;            // of the network on each rank; 0: OMP_NUM_THREADS, or this node's cores over its ranks
   double step_timeout = 600;  // seconds
+  double lease_seconds = 60;  // a run whose trainer has shown no life for so long is free
 
   // data
   std::string train_data, val_data;

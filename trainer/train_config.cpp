@@ -34,6 +34,7 @@ Problems TrainConfig::validate() const {
   reading.stage_dir = stage_dir;
   append(problems, reading.validate());
   require(step_timeout > 0, "--step_timeout=" + number_text(step_timeout) + ": must be positive seconds");
+  require(lease_seconds >= 1, "--lease_seconds=" + number_text(lease_seconds) + ": expected at least 1");
   require(device == "auto" || device == "cpu" || device == "cuda",
           "--device=" + device + ": there are auto, cpu, cuda");
   require(precision == "fp32" || precision == "bf16", "--precision=" + precision + ": there are fp32, bf16");

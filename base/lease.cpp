@@ -1,0 +1,218 @@
+#include "base/lease.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <random>
+#include <sstream>
+#include <utility>
+
+#include "base/durable_file.h"
+#include "base/error.h"
+
+namespace cfm {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string from_environment(const char* name) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? "" : text;
+}
+
+int number_or_zero(const std::string& text) {
+  int value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+std::string random_id() {
+  std::random_device random;
+  std::array<char, 33> text{};
+  std::snprintf(text.data(), text.size(), "%08x%08x%08x%08x", random(), random(), random(), random());
+  return text.data();
+}
+
+// "4711-123456": the number and when it began, in clock ticks since boot; empty if there is no such process.
+std::string process_name(pid_t process) {
+  std::ifstream stat("/proc/" + std::to_string(process) + "/stat");
+  std::string text;
+  std::getline(stat, text);
+  const size_t end = text.rfind(") ");
+  if (end == std::string::npos || text[end + 2] == 'Z') return "";
+  std::istringstream fields(text.substr(end + 2));
+  std::string field;
+  for (int i = 3; i <= 22; ++i) fields >> field;
+  return std::to_string(process) + "-" + field;
+}
+
+std::string this_space() {
+  std::string boot;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+  std::error_code error;
+  return boot + " " + fs::read_symlink("/proc/self/ns/pid", error).string();
+}
+
+LeaseHolder this_process() {
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  return {.id = random_id(),
+          .host = host.data(),
+          .space = this_space(),
+          .process = process_name(::getpid()),
+          .job = from_environment("SLURM_JOB_ID"),
+          .attempt = number_or_zero(from_environment("SLURM_RESTART_COUNT"))};
+}
+
+std::string text_of(const LeaseHolder& holder, uint64_t beat) {
+  std::array<char, 32> beats{};
+  std::snprintf(beats.data(), beats.size(), "%020llu", static_cast<unsigned long long>(beat));
+  return "id=" + holder.id + "\nhost=" + holder.host + "\nspace=" + holder.space + "\nprocess=" + holder.process +
+         "\njob=" + holder.job + "\nattempt=" + std::to_string(holder.attempt) + "\nbeat=" + beats.data() + "\n";
+}
+
+LeaseHolder holder_in(const std::string& text) {
+  LeaseHolder holder;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t equals = std::min(line.find('='), line.size());
+    const std::string name = line.substr(0, equals), value = line.substr(std::min(equals + 1, line.size()));
+    for (const auto& [known, field] : {std::pair{"id", &holder.id},
+                                       {"host", &holder.host},
+                                       {"space", &holder.space},
+                                       {"process", &holder.process},
+                                       {"job", &holder.job}})
+      if (name == known) *field = value;
+    if (name == "attempt") holder.attempt = number_or_zero(value);
+  }
+  return holder;
+}
+
+// Opened anew each time: a network file system then asks its server. Empty: there is no file, or it is being made.
+std::string read_text(const fs::path& file) {
+  std::ostringstream text;
+  text << std::ifstream(file, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+bool is_there(const fs::path& file) {
+  struct stat status {};
+  return ::lstat(file.c_str(), &status) == 0;
+}
+
+bool has_ended(const LeaseHolder& holder, const LeaseHolder& me) {
+  if (!holder.job.empty() && holder.job == me.job && holder.attempt < me.attempt) return true;
+  if (holder.host != me.host || holder.space != me.space || holder.process.empty()) return false;
+  return process_name(number_or_zero(holder.process)) != holder.process;
+}
+
+// Creates the file with this text; false if it is there.
+bool create(const fs::path& file, const std::string& text) {
+  const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (descriptor < 0 && errno == EEXIST) return false;
+  if (descriptor < 0) throw Error("cannot create " + file.string() + ": " + std::strerror(errno), ExitCode::kRetry);
+  const ssize_t written = ::write(descriptor, text.data(), text.size());
+  const int failure = written == static_cast<ssize_t>(text.size()) && ::fsync(descriptor) == 0 ? 0 : errno;
+  ::close(descriptor);
+  if (failure == 0) return true;
+  ::unlink(file.c_str());
+  throw Error("cannot write " + file.string() + ": " + std::strerror(failure), ExitCode::kRetry);
+}
+
+}  // namespace
+
+std::string LeaseHolder::text() const {
+  if (host.empty()) return "an unknown holder";
+  return "host " + host + ", process " + process.substr(0, process.find('-')) +
+         (job.empty() ? "" : ", Slurm job " + job + (attempt > 0 ? " (restart " + std::to_string(attempt) + ")" : ""));
+}
+
+Lease::Lease(fs::path file, LeaseHolder holder, LeaseTimes times)
+    : file_(std::move(file)), holder_(std::move(holder)), times_(times), thread_([this] { beat_until_ended(); }) {}
+
+Lease::~Lease() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+  if (held()) ::unlink(file_.c_str());
+}
+
+bool Lease::held() const { return holder_in(read_text(file_)).id == holder_.id; }
+
+// Writes into the very file that it has found to be ours: never makes one, nor writes into another's.
+void Lease::beat_until_ended() {
+  for (uint64_t beat = 1;; ++beat) {
+    {
+      std::unique_lock lock(mutex_);
+      if (wake_.wait_for(lock, times_.beat, [this] { return ending_; })) return;
+    }
+    const int descriptor = ::open(file_.c_str(), O_RDWR | O_CLOEXEC);
+    if (descriptor < 0) continue;  // lost, or out of sight for now: who asks before a commit is told
+    const std::string text = text_of(holder_, beat);
+    std::string there(text.size(), '\0');
+    const ssize_t size = ::pread(descriptor, there.data(), there.size(), 0);
+    if (size > 0 && holder_in(there.substr(0, static_cast<size_t>(size))).id == holder_.id) {
+      [[maybe_unused]] const ssize_t written = ::pwrite(descriptor, text.data(), text.size(), 0);
+    }
+    ::close(descriptor);
+  }
+}
+
+LeaseSeeker::LeaseSeeker(fs::path file, LeaseTimes times)
+    : file_(std::move(file)), times_(times), me_(this_process()), since_(Clock::now()) {}
+
+// Moves the lease that says `seen` out of the way. Should it have changed hands in between, it is put back.
+bool LeaseSeeker::make_way(const std::string& seen) const {
+  const fs::path aside = file_.string() + "." + me_.id;
+  if (::rename(file_.c_str(), aside.c_str()) != 0) return false;
+  const bool same = read_text(aside) == seen;
+  if (!same) [[maybe_unused]]
+    const int back = ::link(aside.c_str(), file_.c_str());
+  ::unlink(aside.c_str());
+  return same;
+}
+
+std::unique_ptr<Lease> LeaseSeeker::try_take() {
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    if (create(file_, text_of(me_, 0))) return std::unique_ptr<Lease>(new Lease(file_, me_, times_));
+    const std::string text = read_text(file_);
+    const auto now = Clock::now();
+    if (text != seen_) {
+      since_ = now;
+      seen_ = text;
+      holder_ = holder_in(text);
+    }
+    if (!has_ended(holder_, me_) && now - since_ < times_.expiry) return nullptr;
+    if (!is_there(file_) || !make_way(text)) continue;
+  }
+  return nullptr;
+}
+
+std::unique_ptr<Lease> LeaseSeeker::take_or_see_alive(const std::function<bool()>& gave_up,
+                                                      const std::function<void(const LeaseHolder&)>& waits) {
+  std::unique_ptr<Lease> lease = try_take();
+  if (lease) return lease;
+  std::string first = seen_;
+  waits(holder_);
+  while (!gave_up()) {
+    std::this_thread::sleep_for(std::min<std::chrono::milliseconds>(times_.beat / 5, std::chrono::milliseconds(500)));
+    lease = try_take();
+    if (lease) return lease;
+    if (first.empty()) first = seen_;  // it was being made
+    if (!seen_.empty() && seen_ != first) return nullptr;
+  }
+  return nullptr;
+}
+
+}  // namespace cfm

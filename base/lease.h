@@ -1,0 +1,83 @@
+#pragma once
+// Who owns what on a file system that several machines share: a run, the evaluation of a checkpoint. A lease is a file
+// that is created exclusively, names its holder, and beats. Clocks of different machines are never compared: an
+// observer calls a lease stale when it has not beaten for long enough by the observer's own clock.
+
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+namespace cfm {
+
+struct LeaseTimes {
+  std::chrono::milliseconds beat{5'000};
+  std::chrono::milliseconds expiry{60'000};  // without a beat
+};
+
+// Of this process, or read from a lease.
+struct LeaseHolder {
+  std::string id;            // of this one taking; no other has it
+  std::string host;          //
+  std::string space;         // in which `process` is a number: boot and pid namespace
+  std::string process;       // "4711", and when it began
+  std::string job;           // Slurm's number; empty without it
+  int attempt = 0;           // how often Slurm has restarted the job
+  std::string text() const;  // "host n1, process 4711, Slurm job 12 (restart 1)"
+};
+
+// A held lease. Beats on a thread of its own until it is destroyed; then the file is removed, if it is still ours.
+class Lease {
+ public:
+  ~Lease();
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+  // Whether the file still says so: looked up now, not remembered. To be asked before every commit.
+  bool held() const;
+  const std::filesystem::path& file() const { return file_; }
+
+ private:
+  friend class LeaseSeeker;
+  Lease(std::filesystem::path file, LeaseHolder holder, LeaseTimes times);
+  void beat_until_ended();
+  const std::filesystem::path file_;
+  const LeaseHolder holder_;
+  const LeaseTimes times_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool ending_ = false;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+// One that wants a lease, and remembers what it has seen of its present holder.
+class LeaseSeeker {
+ public:
+  explicit LeaseSeeker(std::filesystem::path file, LeaseTimes times = {});
+  // Takes it if nobody holds it, if its holder is known to have ended (a process of this machine that is no more, an
+  // earlier attempt of this Slurm job), or if it has not beaten for times.expiry since this seeker first saw that beat.
+  // Error(kRetry) if the file cannot be written.
+  std::unique_ptr<Lease> try_take();
+  // Asks until it is taken, or the holder has beaten, which shows that it lives; nullptr then. `gave_up` is asked
+  // between looks; nullptr too if it says so. `waits` is called once if the first look finds a holder.
+  std::unique_ptr<Lease> take_or_see_alive(const std::function<bool()>& gave_up,
+                                           const std::function<void(const LeaseHolder&)>& waits);
+  // Who holds it, as of the last look.
+  const LeaseHolder& holder() const { return holder_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  bool make_way(const std::string& seen) const;
+  const std::filesystem::path file_;
+  const LeaseTimes times_;
+  const LeaseHolder me_;
+  LeaseHolder holder_;
+  std::string seen_;  // the file's text at the last look
+  Clock::time_point since_;
+};
+
+}  // namespace cfm

@@ -1,0 +1,146 @@
+// Who gets a lease, who keeps it, and who is told to whom it belongs: between processes of this machine, and others
+// that are played by what they would have written.
+
+#include "base/lease.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <thread>
+
+#include "support/file_bytes.h"
+#include "support/scratch_directory.h"
+
+namespace cfm {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr LeaseTimes kQuick{.beat = milliseconds(20), .expiry = milliseconds(1000)};
+constexpr LeaseTimes kSilent{.beat = std::chrono::hours(1), .expiry = milliseconds(400)};  // as one that hangs
+
+class Leases : public testing::Test {
+ protected:
+  void TearDown() override {
+    ::unsetenv("SLURM_JOB_ID");
+    ::unsetenv("SLURM_RESTART_COUNT");
+  }
+  // Of a machine that is not this one.
+  void write_foreign(const std::string& job, int attempt, int beat = 7) const {
+    test::put_bytes(file_, "id=abc\nhost=n77\nspace=another boot\nprocess=4711-99\njob=" + job +
+                               "\nattempt=" + std::to_string(attempt) + "\nbeat=" + std::to_string(beat) + "\n");
+  }
+  // Runs `work` in a process of its own, which ends without destroying anything; its exit code.
+  template <typename Work>
+  static int in_a_process(const Work& work) {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(work());
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return WEXITSTATUS(status);
+  }
+
+  tests::ScratchDirectory folder_;
+  std::filesystem::path file_ = folder_ / "lease";
+};
+
+TEST_F(Leases, IsTakenOnceAndNamesItsHolder) {
+  const auto lease = LeaseSeeker(file_, kQuick).try_take();
+  ASSERT_TRUE(lease);
+  EXPECT_TRUE(lease->held());
+  LeaseSeeker second(file_, kQuick);
+  EXPECT_FALSE(second.try_take());
+  EXPECT_NE(second.holder().text().find("process " + std::to_string(::getpid())), std::string::npos)
+      << second.holder().text();
+}
+
+TEST_F(Leases, IsFreeOnceItIsGivenBack) {
+  LeaseSeeker(file_, kQuick).try_take().reset();
+  EXPECT_FALSE(std::filesystem::exists(file_));
+  EXPECT_TRUE(LeaseSeeker(file_, kQuick).try_take());
+}
+
+TEST_F(Leases, ThatBeatsIsNeverStale) {
+  const auto lease = LeaseSeeker(file_, kQuick).try_take();
+  LeaseSeeker second(file_, kQuick);
+  for (int look = 0; look < 40; ++look) {
+    EXPECT_FALSE(second.try_take()) << look;
+    std::this_thread::sleep_for(milliseconds(50));
+  }
+  bool waited = false;
+  EXPECT_FALSE(second.take_or_see_alive([] { return false; }, [&](const LeaseHolder&) { waited = true; }));
+  EXPECT_TRUE(waited);
+  EXPECT_TRUE(lease->held());
+}
+
+TEST_F(Leases, WithoutABeatIsTakenOverAndItsHolderIsTold) {
+  auto hanging = LeaseSeeker(file_, kSilent).try_take();
+  LeaseSeeker second(file_, kQuick);
+  EXPECT_FALSE(second.try_take()) << "stale is what this observer has seen not to beat";
+  const auto taken = second.take_or_see_alive([] { return false; }, [](const LeaseHolder&) {});
+  ASSERT_TRUE(taken);
+  EXPECT_TRUE(taken->held());
+  EXPECT_FALSE(hanging->held());
+  hanging.reset();
+  EXPECT_TRUE(taken->held()) << "the one that lost it removed another's file";
+}
+
+TEST_F(Leases, OfAProcessOfThisMachineThatEndedIsTakenAtOnce) {
+  ASSERT_EQ(in_a_process([&] { return LeaseSeeker(file_, kQuick).try_take().release() != nullptr ? 0 : 1; }), 0);
+  ASSERT_TRUE(std::filesystem::exists(file_));
+  EXPECT_TRUE(LeaseSeeker(file_, {}).try_take());
+}
+
+TEST_F(Leases, OfAnEarlierAttemptOfTheSameSlurmJobIsTakenAtOnceAndOfNoOtherJob) {
+  ::setenv("SLURM_JOB_ID", "12", 1);
+  ::setenv("SLURM_RESTART_COUNT", "1", 1);
+  write_foreign("13", 0);
+  EXPECT_FALSE(LeaseSeeker(file_, {}).try_take());
+  write_foreign("12", 1);
+  EXPECT_FALSE(LeaseSeeker(file_, {}).try_take()) << "a second step of the same attempt";
+  write_foreign("12", 0);
+  EXPECT_TRUE(LeaseSeeker(file_, {}).try_take());
+}
+
+TEST_F(Leases, OfAnotherMachineIsJudgedByItsBeatAlone) {
+  write_foreign("", 0);
+  LeaseSeeker seeker(file_, kQuick);
+  EXPECT_FALSE(seeker.try_take());
+  std::this_thread::sleep_for(kQuick.expiry / 2);
+  write_foreign("", 0, 8);
+  EXPECT_FALSE(seeker.try_take());
+  std::this_thread::sleep_for(kQuick.expiry * 3 / 4);
+  EXPECT_FALSE(seeker.try_take()) << "the last beat is what counts";
+  std::this_thread::sleep_for(kQuick.expiry / 2);
+  EXPECT_TRUE(seeker.try_take());
+}
+
+TEST_F(Leases, ThatIsStaleIsTakenByOneOfManyThatSeekIt) {
+  for (int round = 0; round < 3; ++round) {
+    write_foreign("", 0);
+    constexpr int kSeekers = 6;
+    std::array<pid_t, kSeekers> children{};
+    for (pid_t& child : children) {
+      child = ::fork();
+      if (child != 0) continue;
+      const auto lease = LeaseSeeker(file_, kQuick).take_or_see_alive([] { return false; }, [](const LeaseHolder&) {});
+      if (!lease) ::_exit(0);
+      std::this_thread::sleep_for(2 * kQuick.expiry);
+      ::_exit(lease->held() ? 1 : 2);
+    }
+    int winners = 0;
+    for (const pid_t child : children) {
+      int status = 0;
+      ::waitpid(child, &status, 0);
+      EXPECT_NE(WEXITSTATUS(status), 2) << "taken from one that held it and beat";
+      winners += WEXITSTATUS(status) == 1;
+    }
+    EXPECT_EQ(winners, 1);
+    std::filesystem::remove(file_);
+  }
+}
+
+}  // namespace
+}  // namespace cfm
