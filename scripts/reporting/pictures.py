@@ -1,0 +1,30 @@
+"""Images on the page: grids of samples over training, and samples from noise to image."""
+
+from html import escape
+
+from .png import data_uri, encode_png, width_of
+from .trajectories import Trajectories, film_rows
+
+GRID_PIXELS = 200  # small grids are drawn at least about so wide
+
+
+def grids(run) -> str:
+    """One row: the run's grids by step."""
+    figures = "".join(f'<figure class="grid">{_image(png, f"samples of {run.name} at step {step}")}<figcaption>step {step}</figcaption></figure>'
+                      for step, png in run.grids)
+    shown = f"{len(run.grids)} of {run.grid_count} grids, evenly chosen" if len(run.grids) < run.grid_count else f"{run.grid_count} grids"
+    return f'<h3>{escape(run.name)} <small>{shown}</small></h3><div class="strip">{figures}</div>'
+
+
+def film(name: str, trajectories: Trajectories) -> str:
+    rows, times = film_rows(trajectories)
+    png = encode_png(rows, trajectories.shape[0])
+    step = f"step {trajectories.step}, " if trajectories.step >= 0 else ""
+    said = ", ".join(f"{time:.3g}" for time in times)
+    image = _image(png, f"trajectories of {name}", max(480, 2 * width_of(png)))
+    return f'<figure class="film"><figcaption>{escape(name)}: {step}samples (rows) from noise to image</figcaption>{image}<p class="note">t = {said}</p></figure>'
+
+
+def _image(png, words, width=None) -> str:
+    shown = width or max(GRID_PIXELS, width_of(png))
+    return f'<img src="{data_uri(png)}" width="{shown}" alt="{escape(words)}">'
