@@ -25,17 +25,24 @@ NumpyArray whole(const ByteSource& file) {
   return read;
 }
 
+// Bytes of an element of what is written; 0 for any other type.
+size_t written_bytes(const std::string& type) {
+  if (type == "<f4") return 4;
+  return type == "<f8" ? 8 : integer_bytes(type);
+}
+
 // Version 1, padded so that the data begins at a multiple of 64 bytes, as numpy does.
 std::string npy_header(const NumpyArray& array, const std::string& name) {
   std::string shape;
-  size_t bytes = integer_bytes(array.type);
+  size_t bytes = written_bytes(array.type);
   for (const int64_t size : array.shape) {
     shape += std::to_string(size) + (array.shape.size() == 1 || &size != &array.shape.back() ? ", " : "");
     bytes *= static_cast<size_t>(size);
   }
-  check(bytes == array.bytes.size() && integer_bytes(array.type) > 0,
+  check(bytes == array.bytes.size() && written_bytes(array.type) > 0,
         "array " + name + " of type " + array.type + " and shape (" + shape + ") has " +
-            std::to_string(array.bytes.size()) + " bytes; expected " + std::to_string(bytes) + ", of |u1, <i4 or <i8.");
+            std::to_string(array.bytes.size()) + " bytes; expected " + std::to_string(bytes) +
+            ", of |u1, <i4, <i8, <f4 or <f8.");
   if (shape.ends_with(", ")) shape.pop_back();
   std::string text = "{'descr': '" + array.type + "', 'fortran_order': False, 'shape': (" + shape + "), }";
   text.append(63 - (kMagic.size() + 4 + text.size()) % 64, ' ');

@@ -1,5 +1,6 @@
 #pragma once
-// numpy's .npy and .npz, whole and in memory, as far as images and labels need them: C-order, little-endian integers.
+// numpy's .npy and .npz, whole and in memory, as far as images and labels need them: C-order, little-endian integers;
+// written are "<f4" and "<f8" too.
 // Files of any size: array_file.h.
 
 #include <cstdint>

@@ -14,6 +14,10 @@ DEFINE_string(
     "if the network has classes");
 DEFINE_string(out, "samples.png",
               "output: FILE.png, a grid; or FILE.npz, arr_0 uint8 NHWC and arr_1 labels, as ADM's evaluator reads it");
+DEFINE_string(
+    trajectories, "",
+    "output: FILE.npz, the first 16 samples (fewer if --count or --net_batch is less) on their way from noise to "
+    "image: x float32 [N,T,C,H,W] at 17 times t; empty: none");
 DEFINE_int64(columns, 0, "output: of the grid; 0: as square as can be");
 DEFINE_string(beside, "", "output: shards whose first images are drawn as a second grid, to the right");
 DEFINE_int64(zoom, 1, "output: each pixel of the grid so many times");
@@ -50,6 +54,7 @@ SampleJob sample_job_from_flags() {
   job.weights = {FLAGS_run_dir, FLAGS_weights_file, FLAGS_step, FLAGS_weights};
   job.count = FLAGS_count;
   job.out = FLAGS_out;
+  job.trajectories = FLAGS_trajectories;
   job.layout.columns = FLAGS_columns;
   job.layout.zoom = FLAGS_zoom;
   job.beside = FLAGS_beside;

@@ -17,6 +17,9 @@ namespace {
 
 using checkpoint::Weights;
 
+constexpr int64_t kTraced = 16;  // samples of --trajectories
+constexpr int kIntervals = 16;   // between their times
+
 Weights drawable_weights(const SampleJob& job) {
   Weights weights = load_weights(job.weights);
   const models::UNetConfig& model = weights.info.model;
@@ -97,6 +100,8 @@ Problems SampleJob::validate() const {
   for (const std::string& problem : weights.validate()) problems.push_back(problem);
   if (count < 1) problems.push_back("--count=" + std::to_string(count) + ": expected at least 1");
   if (out.empty()) problems.emplace_back("--out is empty: give a file that ends in .png or .npz");
+  if (!trajectories.empty() && trajectories.extension() != ".npz")
+    problems.push_back("--trajectories=" + trajectories.string() + ": expected a name that ends in .npz");
   if (layout.columns < 0)
     problems.push_back("--columns=" + std::to_string(layout.columns) + ": expected 0 (square) or more");
   if (!beside.empty() && !out.string().ends_with(".png"))
@@ -113,6 +118,7 @@ void sample(const SampleJob& job, const parallel::MpiSession& session, data::Hdf
   check_no_problems(job.validate());
   parallel::agree_on(session, [&] {
     if (leads) check_writable(job.out);
+    if (leads && !job.trajectories.empty()) check_writable(job.trajectories, "--trajectories");
   });
   const c10::Device device = parallel::choose_device(session, job.device);
   const int threads = parallel::use_threads(session, job.threads);
@@ -152,11 +158,17 @@ void sample(const SampleJob& job, const parallel::MpiSession& session, data::Hdf
   parallel::agree_on(session, [&] {
     if (leads) write_samples(job.out, images, labels_of(cycle, 0, job.count), layout);
   });
+  parallel::agree_on(session, [&] {
+    if (!leads || job.trajectories.empty()) return;
+    const int64_t traced = std::min({job.count, config.net_batch, kTraced});
+    write_trajectories(job.trajectories,
+                       flow::trace_samples(network.velocity, config, traced, kIntervals, image_shape, device));
+  });
   if (!leads) return;
   char cost[96];
   std::snprintf(cost, sizeof cost, "%.1f s, %.4f s and ", seconds, seconds / static_cast<double>(job.count));
   say("sampled      " + std::to_string(job.count) + " images in " + cost + nfe + " an image\nwritten      " +
-      job.out.string());
+      job.out.string() + (job.trajectories.empty() ? "" : ", " + job.trajectories.string()));
 }
 
 }  // namespace cfm::evaluator

@@ -16,6 +16,7 @@ struct SampleJob {
   WeightsChoice weights;
   int64_t count = 64;
   std::filesystem::path out;
+  std::filesystem::path trajectories;  // .npz of the first samples' ways from noise to image; empty: none
   GridLayout layout;
   std::string beside;           // shards whose first images are shown beside the samples; empty: none
   std::string labels;           // evaluator/labels.h

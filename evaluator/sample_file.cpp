@@ -68,8 +68,8 @@ void write_arrays(const fs::path& file, const at::Tensor& images, const std::vec
 
 }  // namespace
 
-void check_writable(const fs::path& file) {
-  const std::string flag = "--out=" + file.string();
+void check_writable(const fs::path& file, const std::string& name) {
+  const std::string flag = name + "=" + file.string();
   check(file.extension() == ".png" || file.extension() == ".npz",
         flag + ": expected a name that ends in .png (a grid) or .npz");
   const fs::path folder = file.has_parent_path() ? file.parent_path() : ".";
@@ -120,6 +120,17 @@ void write_samples(const fs::path& file, const at::Tensor& images, const std::ve
   } else {
     write_arrays(file, images, labels);
   }
+}
+
+void write_trajectories(const fs::path& file, const flow::Trajectories& trajectories) {
+  check_shape(trajectories.x, {-1, static_cast<int64_t>(trajectories.times.size()), -1, -1, -1}, "trajectories");
+  const at::Tensor x = trajectories.x.to(at::kFloat).contiguous();
+  std::map<std::string, data::NumpyArray> arrays;
+  arrays["x"] = {"<f4", x.sizes().vec(), bytes_of(x.const_data_ptr<float>(), static_cast<size_t>(x.numel()))};
+  arrays["t"] = {"<f8",
+                 {static_cast<int64_t>(trajectories.times.size())},
+                 bytes_of(trajectories.times.data(), trajectories.times.size())};
+  data::write_npz(file, arrays);
 }
 
 }  // namespace cfm::evaluator

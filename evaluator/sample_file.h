@@ -10,6 +10,7 @@
 
 #include "data/hdf5_process.h"
 #include "data/image_file.h"
+#include "flow/trajectory.h"
 
 namespace cfm::evaluator {
 
@@ -19,8 +20,9 @@ struct GridLayout {
   std::vector<data::Image> beside = {};  // make a second grid, to the right; empty: none
 };
 
-// Error unless `file` ends in .png or .npz and can be written: tried, so that nobody computes for hours in vain.
-void check_writable(const std::filesystem::path& file);
+// Error unless `file`, the value of `flag`, ends in .png or .npz and can be written: tried, so that nobody computes for
+// hours in vain.
+void check_writable(const std::filesystem::path& file, const std::string& flag = "--out");
 
 // The first `count` images of shards, to be shown beside samples of `shape`. Error if they are fewer, or of another
 // shape.
@@ -31,5 +33,8 @@ std::vector<data::Image> read_beside(const std::string& shards, int64_t count, d
 // .npz: arr_0 uint8 [N,H,W,C], arr_1 int64 [N] if there are labels.
 void write_samples(const std::filesystem::path& file, const at::Tensor& images, const std::vector<int64_t>& labels,
                    const GridLayout& layout);
+
+// x float32 [N,T,C,H,W], t float64 [T].
+void write_trajectories(const std::filesystem::path& file, const flow::Trajectories& trajectories);
 
 }  // namespace cfm::evaluator

@@ -39,25 +39,36 @@ def shown(value, log) -> bool:
     return value is not None and math.isfinite(value) and (value > 0 or not log)
 
 
-def linear_ticks(low, high, about=5) -> list:
-    """Multiples of 1, 2 or 5 times a power of ten."""
-    raw = (high - low) / about
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    digits = max(0, 1 - math.floor(math.log10(step)))
-    return [round(i * step, digits) for i in range(first, last + 1)]
+def linear_ticks(low, high) -> list:
+    """The multiples of 1, 2 or 5 times a power of ten that are in the range: the fewest that are at least four."""
+    power = math.floor(math.log10(high - low))
+    for factor, exponent in ((2, power), (1, power), (5, power - 1), (2, power - 1), (1, power - 1), (5, power - 2)):
+        step = factor * 10.0**exponent
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first >= 3:
+            break
+    return [round(i * step, max(0, -exponent)) for i in range(first, last + 1)]
 
 
 def log_ticks(low, high) -> list:
-    """Powers of ten; with 2 and 5 times them where there are fewer than three; round numbers where even those are few."""
+    """Powers of ten; with 2 and 5 times them where those are fewer than three, then 3 and 7; then a linear axis' ticks."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    for factors in ((1,), (1, 2, 5)):
+    for factors in ((1,), (1, 2, 5), (1, 2, 3, 5, 7)):
         ticks = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
         ticks = [tick for tick in ticks if low <= tick <= high]
         if len(ticks) >= 3:
             return ticks[:: max(1, len(ticks) // 7)]
     return [tick for tick in linear_ticks(low, high) if tick > 0]
+
+
+def tick_labels(ticks) -> list:
+    """As short as they can be and still differ."""
+    labels = []
+    for digits in range(3, 15):
+        labels = [number_text(tick, digits) for tick in ticks]
+        if len(set(labels)) == len(labels):
+            break
+    return labels
 
 
 def number_text(value, digits=4) -> str:

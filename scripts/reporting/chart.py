@@ -4,10 +4,10 @@ import xml.etree.ElementTree as xml
 from dataclasses import dataclass
 from html import escape
 
-from .axis import axis_for, number_text, shown
+from .axis import axis_for, number_text, shown, tick_labels
 
 WIDTH, HEIGHT = 520, 300
-LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 46
+LEFT, RIGHT, TOP, BOTTOM = 68, 14, 12, 46
 COLOURS = 8
 MOST_POINTS = 250
 
@@ -19,6 +19,7 @@ class Series:
     colour: int = 0
     dash: int = 0  # 0 solid, 1 dashed, 2 dotted
     spread: list | None = None  # (low, high) of each point: a whisker
+    listed: bool = True  # in the legend
 
 
 @dataclass
@@ -56,14 +57,14 @@ def svg(chart: Chart) -> str:
 
 def _grid(root, chart, x_axis, y_axis, at_x, at_y):
     low, high = HEIGHT - BOTTOM, WIDTH - RIGHT
-    for tick in x_axis.ticks:
+    for tick, words in zip(x_axis.ticks, tick_labels(x_axis.ticks)):
         x = f"{at_x(tick):.1f}"
         xml.SubElement(root, "line", {"class": "grid", "x1": x, "x2": x, "y1": str(TOP), "y2": str(low)})
-        _text(root, number_text(tick), x, str(low + 16), "middle")
-    for tick in y_axis.ticks:
+        _text(root, words, x, str(low + 16), "middle")
+    for tick, words in zip(y_axis.ticks, tick_labels(y_axis.ticks)):
         y = at_y(tick)
         xml.SubElement(root, "line", {"class": "grid", "x1": str(LEFT), "x2": str(high), "y1": f"{y:.1f}", "y2": f"{y:.1f}"})
-        _text(root, number_text(tick), str(LEFT - 7), f"{y + 4:.1f}", "end")
+        _text(root, words, str(LEFT - 7), f"{y + 4:.1f}", "end")
     xml.SubElement(root, "path", {"class": "axis", "d": f"M{LEFT} {TOP}V{low}H{high}"})
     _text(root, chart.x_label + (" (log)" if chart.log_x else ""), str((LEFT + high) // 2), str(HEIGHT - 8), "middle", "label")
     label = _text(root, chart.y_label + (" (log)" if chart.log_y else ""), "0", "0", "middle", "label")
@@ -104,7 +105,7 @@ def figure(chart: Chart) -> str:
     legend = ""
     if len(chart.series) > 1:
         swatch = '<svg viewBox="0 0 26 8" class="swatch"><g class="c{} d{}"><path class="line" d="M1 4H25"></path></g></svg>'
-        entries = [swatch.format(s.colour % COLOURS, s.dash % 3) + escape(s.label) for s in chart.series]
+        entries = [swatch.format(s.colour % COLOURS, s.dash % 3) + escape(s.label) for s in chart.series if s.listed]
         legend = '<div class="legend">' + "".join(f"<span>{entry}</span>" for entry in entries) + "</div>"
     note = f'<p class="note">{escape(chart.note)}</p>' if chart.note else ""
     return f"<figure><figcaption>{escape(chart.title)}</figcaption>{svg(chart)}{legend}{note}</figure>"

@@ -84,8 +84,8 @@ def _check(file, number, event):
         event[name] = _number(file, number, event, name, event.get(name))
     if event["event"] == "validation":
         bins = event.get("loss_by_t")
-        if not isinstance(bins, list):
-            raise BadInput(f"{file}:{number}: 'validation' has no list 'loss_by_t'.")
+        if not isinstance(bins, list) or not isinstance(event.get("weights"), str):
+            raise BadInput(f"{file}:{number}: 'validation' needs a list 'loss_by_t' and a text 'weights'.")
         event["loss_by_t"] = [_number(file, number, event, "loss_by_t", value) for value in bins]
 
 

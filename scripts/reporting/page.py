@@ -18,11 +18,12 @@ h3 { font-size: 15px; margin: 16px 0 6px; } small, .note, .files { color: var(--
 nav { margin: 10px 0 0; display: flex; flex-wrap: wrap; gap: 4px 16px; } a { color: var(--c0); text-decoration: none; } a:hover { text-decoration: underline; }
 .parts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 500px), 1fr)); gap: 18px; align-items: start; }
 .parts > * { grid-column: 1 / -1; min-width: 0; margin: 0; } .parts > figure { grid-column: auto; background: var(--panel); border-radius: 8px; padding: 12px; }
-.parts > h3 { margin-bottom: -12px; } .missing { color: var(--soft); } figcaption { font-weight: 600; margin-bottom: 4px; }
+.parts > h3 { margin-bottom: -12px; } .table h3 { margin: 0 0 4px; } .missing { color: var(--soft); } figcaption { font-weight: 600; margin-bottom: 4px; }
 code { background: var(--panel); padding: 1px 5px; border-radius: 4px; color: var(--ink); font: 13px ui-monospace, "Liberation Mono", monospace; overflow-wrap: anywhere; }
 .strip { display: flex; gap: 12px; overflow-x: auto; padding-bottom: 8px; } .strip figure { margin: 0; flex: none; }
 .strip figcaption { font-weight: normal; font-size: 13px; color: var(--soft); margin: 2px 0 0; }
-img { image-rendering: pixelated; max-width: 100%; height: auto; display: block; border-radius: 3px; } .strip img { max-width: none; }
+img { max-width: 100%; height: auto; display: block; border-radius: 3px; } .film img, .small img { image-rendering: pixelated; }
+.strip label { cursor: zoom-in; } .strip input { display: none; } .strip img { width: 262px; max-width: none; } .strip input:checked + img { width: auto; min-width: 524px; image-rendering: pixelated; }
 figure > svg { display: block; width: 100%; height: auto; }
 .line, .whisker { fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linejoin: round; } .whisker { stroke-width: 1.2; opacity: .7; }
 .d1 .line { stroke-dasharray: 6 4; } .d2 .line { stroke-dasharray: 2 3; } .dot { fill: currentColor; } .spot { fill: transparent; }
@@ -31,7 +32,7 @@ figure > svg { display: block; width: 100%; height: auto; }
 text { fill: var(--soft); font-size: 11.5px; } text.label { fill: var(--ink); font-size: 12px; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; font-size: 13px; margin-top: 4px; } .swatch { width: 26px; height: 8px; margin-right: 6px; vertical-align: middle; }
 .note { margin: 4px 0 0; } .table { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; font-size: 14px; padding-bottom: 4px; } .files a { margin-left: 6px; }
+.files a { margin-left: 6px; }
 th, td { padding: 3px 12px 3px 0; border-bottom: 1px solid var(--rule); text-align: left; white-space: nowrap; } th { color: var(--soft); font-weight: 600; }
 .number { text-align: right; }
 """

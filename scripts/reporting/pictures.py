@@ -5,13 +5,12 @@ from html import escape
 from .png import data_uri, encode_png, width_of
 from .trajectories import Trajectories, film_rows
 
-GRID_PIXELS = 200  # small grids are drawn at least about so wide
+GRID_PIXELS = 262  # how wide a grid is drawn until it is clicked on: four stand beside one another (page.py)
 
 
 def grids(run) -> str:
     """One row: the run's grids by step."""
-    figures = "".join(f'<figure class="grid">{_image(png, f"samples of {run.name} at step {step}")}<figcaption>step {step}</figcaption></figure>'
-                      for step, png in run.grids)
+    figures = "".join(_grid(png, f"samples of {run.name} at step {step}", f"step {step}") for step, png in run.grids)
     shown = f"{len(run.grids)} of {run.grid_count} grids, evenly chosen" if len(run.grids) < run.grid_count else f"{run.grid_count} grids"
     return f'<h3>{escape(run.name)} <small>{shown}</small></h3><div class="strip">{figures}</div>'
 
@@ -25,6 +24,10 @@ def film(name: str, trajectories: Trajectories) -> str:
     return f'<figure class="film"><figcaption>{escape(name)}: {step}samples (rows) from noise to image</figcaption>{image}<p class="note">t = {said}</p></figure>'
 
 
+def _grid(png, words, caption) -> str:
+    small = ' class="small"' if width_of(png) <= GRID_PIXELS else ""
+    return f'<figure{small}><label title="click to enlarge"><input type="checkbox">{_image(png, words)}</label><figcaption>{caption}</figcaption></figure>'
+
+
 def _image(png, words, width=None) -> str:
-    shown = width or max(GRID_PIXELS, width_of(png))
-    return f'<img src="{data_uri(png)}" width="{shown}" alt="{escape(words)}">'
+    return f'<img src="{data_uri(png)}" width="{width or width_of(png)}" alt="{escape(words)}">'

@@ -24,6 +24,7 @@ class Run:
     flags: dict  # of the newest checkpoint; empty: there is none yet
     model: dict
     revision: str
+    checkpoint_step: int  # the newest; 0: there is none
     grids: list  # (step, PNG bytes): evenly chosen, the last one always
     grid_count: int
     trajectories: list
@@ -48,11 +49,11 @@ def _names(folders):
 def read_run(folder: Path, name: str) -> Run:
     if not folder.is_dir():
         raise BadInput(f"{folder}: there is no such run. Name the folder that cfm_train was given as --run_dir.")
-    manifest = _newest_manifest(folder / "checkpoints")
+    step, manifest = _newest_manifest(folder / "checkpoints")
     grids, count = _grids(folder / "samples")
-    trajectories = [read_trajectories(file) for file in sorted((folder / "results").glob("trajectories*.npz"))]
+    trajectories = [read_trajectories(file) for file in sorted(folder.glob("trajectories*.npz"))]
     return Run(name, folder, read_events(folder / "events.jsonl"), read_results(folder / "results"),
-               _texts(manifest.get("flags")), _texts(manifest.get("model")), str(manifest.get("source_revision", "")), grids, count,
+               _texts(manifest.get("flags")), _texts(manifest.get("model")), str(manifest.get("source_revision", "")), step, grids, count,
                sorted(trajectories, key=lambda one: one.step))
 
 
@@ -60,10 +61,11 @@ def _texts(facts):
     return {str(name): str(value) for name, value in facts.items()} if isinstance(facts, dict) else {}
 
 
-def _newest_manifest(checkpoints: Path) -> dict:
+def _newest_manifest(checkpoints: Path):
+    """Its step and what it holds; 0 and nothing where there is no checkpoint."""
     steps = {int(found[1]): entry for entry in checkpoints.glob("step_*") if (found := re.fullmatch(r"step_(\d+)", entry.name))}
-    file = steps[max(steps)] / "manifest.json" if steps else None
-    return read_object(file) if file else {}
+    newest = max(steps, default=0)
+    return newest, read_object(steps[newest] / "manifest.json") if steps else {}
 
 
 def _grids(samples: Path):

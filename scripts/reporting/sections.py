@@ -24,8 +24,8 @@ def sections_of(runs) -> list:
 
 
 def overview(runs) -> Section:
-    header = ["run", "step", "of", "state", "path", "objective", "parameters", "global batch", "ranks", "loss (last)", "held-out loss",
-              "bits/dim", "FID", "images/s", "source"]
+    header = ["run", "step", "of", "state", "path", "objective", "parameters", "global batch", "ranks", "loss (last)",
+              "held-out loss", "of weights", "bits/dim", "FID", "images/s", "source"]
     rows = []
     for run in runs:
         start = run.events.starts[-1] if run.events.starts else {}
@@ -35,7 +35,7 @@ def overview(runs) -> Section:
         batch = start.get("global_batch")
         rows.append([run.name, run.events.last_step(), start.get("steps"), "ended" if run.events.ended else "not ended",
                      run.flags.get("path"), run.flags.get("objective"), start.get("parameters"), batch, start.get("ranks"),
-                     steps[-1]["loss"] if steps else None, run.events.validations[-1]["loss"] if run.events.validations else None,
+                     steps[-1]["loss"] if steps else None, *_held_out(run),
                      run.results.nll[-1].bits_per_dim if run.results.nll else None, run.results.fid[-1].values["fid"][1] if run.results.fid else None,
                      batch / seconds if isinstance(batch, int) and seconds > 0 else None, run.revision[:12]])
     parts = [Table("overview", "Runs as they stand: newest of each number, speed over the last tenth of the logged steps", header, rows)]
@@ -44,6 +44,12 @@ def overview(runs) -> Section:
             parts.append(f'<p class="note">{escape(run.name)}: {len(run.events.skipped)} updates were skipped (their gradient was not finite), '
                          f"the last at step {run.events.skipped[-1]['step']}.</p>")
     return Section("Overview", parts)
+
+
+def _held_out(run):
+    """The newest held-out loss and its weights: those of an average if there are any."""
+    newest = sorted(run.events.validations, key=lambda event: (event["step"], event["weights"] != "raw"))
+    return (newest[-1]["loss"], newest[-1]["weights"]) if newest else (None, None)
 
 
 def flags(runs) -> Section:
@@ -155,7 +161,7 @@ def distances(runs) -> Section:
         section.parts.append(Table("fid", "FID and its relatives: means over repeats", header, rows))
     for run in runs:
         if not run.results.fid:
-            section.parts.append(missing(f"No FID of {run.name}.", f"cfm_eval_fid --run_dir={run.folder} …"))
+            section.parts.append(missing(f"No FID of {run.name}.", f"cfm_eval_fid --run_dir={run.folder} --reference=… --features=…"))
     return section
 
 
@@ -175,7 +181,7 @@ def sweeps(runs) -> Section:
                     section.parts.append(Chart(f"{run.name}, step {sweep.step}: {label} against NFE", "NFE", label, series, log_x=True, log_y=True))
         rows += [[run.name, sweep.step, p.solver, p.nfe, p.fid, p.rms_error, sweep.tag] for sweep in run.results.sweeps for p in sweep.points]
         if not run.results.sweeps:
-            section.parts.append(missing(f"No sweep over solvers of {run.name}.", f"cfm_eval_fid --sweep --run_dir={run.folder} …"))
+            section.parts.append(missing(f"No sweep over solvers of {run.name}.", f"cfm_eval_fid --sweep --run_dir={run.folder} --reference=… --features=…"))
     if rows:
         section.parts.append(Table("nfe", "FID and error by solver and NFE", ["run", "step", "solver", "NFE", "FID", "rms error", "tag"], rows))
     return section
@@ -185,13 +191,13 @@ def paths(runs) -> Section:
     section, rows, beside = Section("Trajectories"), [], []
     for i, run in enumerate(runs):
         if not run.trajectories:
-            command = f"cfm_sample --run_dir={run.folder} --count=8 --trajectories={run.folder}/results/trajectories-step_….npz"
+            command = f"cfm_sample --run_dir={run.folder} --count=8 --trajectories={run.folder}/trajectories-step_{run.checkpoint_step:09d}.npz"
             section.parts.append(missing(f"No trajectories of {run.name}.", command))
             continue
         newest = run.trajectories[-1]
         section.parts.append(film(run.name, newest))
         for k, path in enumerate(newest.paths[:8]):
-            beside.append(Series(f"{run.name}, sample {k}", path.points, i))
+            beside.append(Series(f"{run.name}, sample {k}" if k else run.name, path.points, i, listed=k == 0))
         rows += [[run.name, one.step if one.step >= 0 else None, len(one.samples), len(one.times), one.mean("straightness"), one.mean("detour")] for one in run.trajectories]
     if beside:
         note = ("Where samples stand between their noise (left) and their image (right), and how far beside the straight line between the two; "

@@ -64,5 +64,5 @@ def to_html(table: Table) -> str:
     head = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(table.header, classes))
     rows = "".join("<tr>" + "".join(f"<td{kind}>{escape(cell(value))}</td>" for value, kind in zip(row, classes)) + "</tr>\n" for row in table.rows)
     files = " ".join(f'<a href="tables/{escape(table.name)}.{end}">{end}</a>' for end in ("csv", "md", "tex"))
-    return (f'<div class="table"><table><caption>{escape(table.title)} <span class="files">{files}</span></caption>'
+    return (f'<div class="table"><h3>{escape(table.title)} <span class="files">{files}</span></h3><table>'
             f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>")

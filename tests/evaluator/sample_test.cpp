@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "data/npz.h"
 #include "flow/draws.h"
@@ -198,6 +199,32 @@ TEST_F(SampleProgram, ExplainsItselfOnAScreen) {
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_TRUE(has(result.output, {"--run_dir", "--solver", "midpoint", "cfm_sample --run_dir=runs/digits"}));
   EXPECT_LT(std::count(result.output.begin(), result.output.end(), '\n'), 60);
+}
+
+TEST_F(SampleProgram, TrajectoriesBeginAtTheNoiseAndEndAtTheSamples) {
+  const std::string arguments =
+      "--weights_file=" + path("plain.safetensors") + " --steps=8 --net_batch=6 --count=4 --seed=5";
+  sampled(arguments + " --trajectories=" + path("t.npz"), "s.npz", 2);
+  // The file is stored, not deflated: x [4,9,1,8,8] lies in it where the first sample's noise does.
+  const at::Tensor noise = flow::keyed_normal(5, Purpose::kSampleNoise, 0, 4, {1, 8, 8});
+  const std::string traced = bytes_of(path("t.npz"));
+  const size_t at = traced.find(std::string(reinterpret_cast<const char*>(noise.const_data_ptr<float>()), 256));
+  std::vector<float> values(size_t{4} * 9 * 64);
+  ASSERT_TRUE(at != std::string::npos && at + values.size() * sizeof(float) <= traced.size());
+  std::memcpy(values.data(), traced.data() + at, values.size() * sizeof(float));
+  const at::Tensor x = at::tensor(values).view({4, 9, 1, 8, 8});
+  EXPECT_TRUE(x.select(1, 0).equal(noise));
+  const at::Tensor ends = flow::to_bytes(x.select(1, 8)).contiguous();  // one channel: NCHW is NHWC
+  const data::NumpyArray images = data::read_npz(path("s.npz")).at("arr_0");
+  ASSERT_EQ(images.bytes.size(), ends.nbytes());
+  EXPECT_EQ(std::memcmp(ends.const_data_ptr<uint8_t>(), images.bytes.data(), images.bytes.size()), 0);
+}
+
+TEST_F(SampleProgram, TrajectoriesGoToAnNpz) {
+  const CommandResult result = run("--weights_file=" + path("plain.safetensors") + kQuick + " --out=" + path("s.npz") +
+                                   " --trajectories=" + path("t.png"));
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_TRUE(has(result.output, {"--trajectories", ".npz"})) << result.output;
 }
 
 }  // namespace

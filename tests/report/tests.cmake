@@ -1,0 +1,10 @@
+# scripts/report: standard-library Python, so any python3 runs its tests.
+find_program(CFM_PLAIN_PYTHON python3 DOC "Python for the tests of scripts/report: nothing but its standard library is used")
+if(NOT CFM_PLAIN_PYTHON)
+  message(STATUS "tests: no python3: the tests of scripts/report are not registered")
+else()
+  foreach(name damaged_files numbers real_runs)
+    add_test(NAME report/${name}_test COMMAND ${CFM_PLAIN_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/report/${name}_test.py)
+    set_tests_properties(report/${name}_test PROPERTIES TIMEOUT 300 ENVIRONMENT "CFM_BIN=${PROJECT_BINARY_DIR}/bin;OMP_NUM_THREADS=1")
+  endforeach()
+endif()
