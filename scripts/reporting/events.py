@@ -101,7 +101,7 @@ def _take(events, event):
     kind = event["event"]
     if kind == "start":
         events.starts.append(event)
-    elif kind == "rewind_to":
+    if kind in ("start", "rewind_to"):  # a start without a checkpoint begins again at 0, and writes no rewind_to
         events.rewind(event["step"])
     elif kind == "step":
         events.steps.append(event)

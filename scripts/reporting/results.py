@@ -1,5 +1,6 @@
 """RUN/results/<metric>-step_<n>-<tag>.json (docs/formats.md, Results): likelihoods, FIDs, and FID against NFE."""
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from .bad_input import BadInput
 
+MEASURES = ("fid", "sfid", "is_10_splits", "is_splits_of_5000", "kid", "precision", "recall")
 NAME = re.compile(r"(?P<metric>[a-z_]+)-step_(?P<step>\d+)-(?P<tag>.+)\.json")
 
 
@@ -106,40 +108,56 @@ def solver_text(solver: dict) -> str:
     return " ".join(str(part) for part in (name, solver.get("atol")) if part not in (None, ""))
 
 
+def _protocol(document, settings, parts) -> str:
+    """In words, and a hash of every setting that decides the number but the weights (and last bits: net_batch)."""
+    weights = document.get("weights", {})
+    name = str(weights.get("name", "")) if isinstance(weights, dict) else str(weights)
+    digest = hashlib.sha256(json.dumps(_without(settings), sort_keys=True).encode()).hexdigest()[:4]
+    return ", ".join([part for part in (*parts, name) if part] + [f"settings {digest}"])
+
+
+def _without(settings):
+    if not isinstance(settings, dict):
+        return settings
+    return {key: _without(value) for key, value in settings.items() if not key.startswith("weights_xxh3") and key != "net_batch"}
+
+
 def _nll(step, tag, document):
     settings = document.get("settings", {})
-    weights = document.get("weights")
-    name = str(weights.get("name", "")) if isinstance(weights, dict) else ""
-    parts = [solver_text(settings), f"K = {document['repeats']}", f"{document['images']} images", name]
+    parts = [solver_text(settings), f"K = {document['repeats']}", f"{document['images']} images"]
     nfe = document.get("nfe") or {}
     return Nll(step, tag, _numeric(document["bits_per_dim"]), _numeric_or_none(document.get("standard_error")),
-               _numeric(document["images"]), _numeric(document["repeats"]), _numeric_or_none(nfe.get("mean")),
-               ", ".join(part for part in parts if part))
+               _numeric(document["images"]), _numeric(document["repeats"]), _numeric_or_none(nfe.get("mean")), _protocol(document, settings, parts))
 
 
-def _spread(value):
-    """(min, mean, max) of {"min", "mean", "max"} or of a number; None: not measured."""
+def _spread(name, value):
+    """(min, mean, max) of {"min", "mean", "max"}, or of the number of a known measure; None: it is something else."""
     if isinstance(value, dict) and "mean" in value:
         mean = _numeric(value["mean"])
         return _numeric(value.get("min", mean)), mean, _numeric(value.get("max", mean))
-    return (value, value, value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    return (_numeric(value),) * 3 if name in MEASURES and value is not None else None
 
 
 def _fid(step, tag, document):
     found = document.get("results", document)
-    decides = document.get("decides", document.get("settings", {}))
-    solver = decides.get("solver", {})
-    solver = solver if isinstance(solver, dict) else decides
-    values = {name: spread for name, value in found.items() if (spread := _spread(value)) and name not in ("samples", "nfe")}
+    settings = document.get("settings", document.get("decides", {}))
+    solver = settings.get("solver", {})
+    values = {name: spread for name, value in found.items() if name != "nfe" and (spread := _spread(name, value))}
     if "fid" not in values:
         raise KeyError("fid")
-    nfe = solver.get("nfe", found.get("nfe"))
-    nfe = nfe.get("mean") if isinstance(nfe, dict) else nfe
-    samples = found.get("samples", document.get("samples"))
-    samples = samples if isinstance(samples, int) else None
-    features = decides.get("features", {})
-    parts = [solver_text(solver), f"{samples} samples" if samples else "", features.get("name", "") if isinstance(features, dict) else str(features)]
-    return Fid(step, tag, values, samples, _numeric_or_none(nfe), ", ".join(part for part in parts if part), bool(found.get("rank_deficient")))
+    features = settings.get("features", {})
+    samples = found.get("samples")
+    parts = [solver_text(solver), f"{samples} samples" if isinstance(samples, int) else "", str(features.get("name", ""))]
+    return Fid(step, tag, values, samples if isinstance(samples, int) else None, _evaluations(found, solver), _protocol(document, settings, parts),
+               bool(found.get("rank_deficient")))
+
+
+def _evaluations(found, solver):
+    """NFE a sample: of the grid, or the mean over the repeats."""
+    of_repeats = [repeat["nfe"] for repeat in found.get("repeats", []) if isinstance(repeat, dict) and repeat.get("nfe") is not None]
+    if of_repeats:
+        return sum(map(_numeric, of_repeats)) / len(of_repeats)
+    return _numeric_or_none(solver.get("nfe"))
 
 
 def _sweep(step, tag, document):

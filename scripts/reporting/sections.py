@@ -24,8 +24,8 @@ def sections_of(runs) -> list:
 
 
 def overview(runs) -> Section:
-    header = ["run", "step", "of", "state", "path", "objective", "parameters", "global batch", "ranks", "loss (last)",
-              "held-out loss", "of weights", "bits/dim", "FID", "images/s", "source"]
+    header = ["run", "step", "of", "state", "path", "objective", "parameters", "batch", "ranks", "loss",
+              "held-out", "weights", "bits/dim", "FID", "images/s", "source"]
     rows = []
     for run in runs:
         start = run.events.starts[-1] if run.events.starts else {}
@@ -203,6 +203,9 @@ def paths(runs) -> Section:
         note = ("Where samples stand between their noise (left) and their image (right), and how far beside the straight line between the two; "
                 "a straight path lies on 0.")
         section.parts.append(Chart("Trajectories beside their chords", "share of the chord covered", "distance / chord", beside, note=note))
+        by_step = [Series(run.name, [(one.step, one.mean("straightness")) for one in run.trajectories if one.step >= 0], i) for i, run in enumerate(runs)]
+        if any(len(series.points) > 1 for series in by_step):
+            section.parts.append(Chart("Straightness", "step", "S", [series for series in by_step if series.points]))
         title = "Straightness S = τ ∫|v|² dt / |x(τ) − x(0)|² − 1 (0: straight at constant speed) and length/chord − 1 (0: straight), from the recorded times, means over samples"
         section.parts.append(Table("straightness", title, ["run", "step", "samples", "times", "S", "length/chord - 1"], rows))
     return section

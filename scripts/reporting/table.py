@@ -24,10 +24,10 @@ class Table:
 
 
 def cell(value) -> str:
-    """As people read it: six digits of a float. CSV has them all."""
+    """As people read it: five digits of a float. CSV has them all."""
     if value is None:
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def latex_escape(text: str) -> str:

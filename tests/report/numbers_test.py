@@ -54,6 +54,14 @@ class Straightness(ReportTest):
         self.assertEqual([list(row) for row in rows], [[0, 160, 128, 255, 0]])  # 128 is the gap between the two times
         self.assertEqual(times, [0, 1])
 
+    def test_straightness_over_training_is_drawn_once_there_are_two_steps(self):
+        run = self.run_folder("a")
+        for number, middle in ((2, 0.25), (9, 0.5)):
+            trajectories(run / f"trajectories-step_{number:09d}.npz", [[[0], [middle], [1]]], [0, 0.5, 1])
+        (chart,) = [chart for chart in self.page_of(run).charts if chart.get("aria-label") == "Straightness"]
+        values = [title.text.split()[-1] for title in chart.iter(SVG + "title")]
+        self.assertEqual([float(value) for value in values], [0.25, 0])
+
     def test_the_table_is_the_mean_over_samples(self):
         run = self.run_folder("a")
         trajectories(run / "trajectories-step_000000002.npz", [[[0, 0], [0.25, 0], [1, 0]], [[0, 0], [1, 1], [2, 2]]], [0, 0.5, 1])
@@ -68,6 +76,10 @@ class Events(ReportTest):
         page = self.page_of(self.run_folder("a", lines))
         titles = [title.text for title in page.charts[0].iter(SVG + "title")]
         self.assertEqual([title.split()[-1] for title in titles], ["4", "3", "2"])
+
+    def test_a_start_from_nothing_forgets_what_a_killed_one_said(self):
+        page = self.page_of(self.run_folder("a", [start(), step(1, 4.0), step(2, 3.0), start(0, 2), step(1, 5.0, 2)]))
+        self.assertEqual([title.text.split()[-1] for title in page.charts[0].iter(SVG + "title")], ["5"])
 
     def test_a_loss_that_is_not_finite_breaks_the_line(self):
         page = self.page_of(self.run_folder("a", [start(), step(1, 4.0), step(2, "nan"), step(3, 2.0), step(4, "inf"), step(5, 1.0)]))
@@ -96,15 +108,25 @@ class Comparison(ReportTest):
 
     def test_fid_and_sweep_as_the_evaluator_writes_them(self):
         run = self.run_folder("a")
-        fid = {"metric": "fid", "results": {"fid": {"min": 4, "mean": 5, "max": 7}, "kid": {"min": 0, "mean": 0.5, "max": 1}, "samples": 100, "rank_deficient": ["few"]},
-               "decides": {"solver": {"name": "midpoint", "steps": 5, "grid": "uniform", "nfe": 10}, "features": {"name": "digits"}}}
+        fid = {"format_version": 1, "metric": "fid", "fid": {"min": 4, "mean": 5, "max": 7}, "kid": {"min": 0, "mean": 0.5, "max": 1}, "samples": 100,
+               "repeats": [{"fid": 4, "nfe": 8}, {"fid": 6, "nfe": 12}], "reference_images": None, "rank_deficient": ["few"], "seconds": 1.5,
+               "settings": {"samples": {"weights_xxh3_128": "00"}, "solver": {"name": "dopri5", "atol": 1e-5}, "features": {"name": "digits"}}}
         (run / "results" / "fid-step_000000002-0123456789ab.json").write_text(json.dumps(fid))
         curve = [{"solver": "euler", "steps": 8, "nfe": 8, "fid": 9.0, "rms_error": 0.125}, {"solver": "rk4", "steps": 2, "nfe": 8, "fid": 3.0, "rms_error": 0.001}]
-        (run / "results" / "fid_sweep-step_000000002-0123456789ab.json").write_text(json.dumps({"results": {"curve": curve}}))
+        (run / "results" / "fid_sweep-step_000000002-0123456789ab.json").write_text(json.dumps({"curve": curve, "samples": 100}))
         self.page_of(run)
         row = next(csv.DictReader(io.StringIO(self.table("fid"))))
-        self.assertEqual([row[name] for name in ("step", "FID", "least", "most", "kid", "NFE", "rank-deficient")], ["2", "5", "4", "7", "0.5", "10", "yes"])
+        self.assertEqual([row[name] for name in ("step", "FID", "least", "most", "kid", "NFE", "rank-deficient")], ["2", "5", "4", "7", "0.5", "10.0", "yes"])
         self.assertEqual(self.table("nfe").splitlines()[1:], ["a,2,euler,8,9.0,0.125,0123456789ab", "a,2,rk4,8,3.0,0.001,0123456789ab"])
+
+
+    def test_results_of_one_protocol_are_one_line_and_of_two_are_two(self):
+        run = self.run_folder("a")
+        for number, seed in ((1, 0), (2, 0), (3, 5)):
+            nll = {"bits_per_dim": 3.0, "standard_error": None, "images": 4, "repeats": 1, "settings": {"weights_xxh3_128": str(number), "solver": "dp5", "steps": 4, "seed": seed}}
+            (run / "results" / f"nll-step_{number:09d}-0123456789.json").write_text(json.dumps(nll))
+        (chart,) = [chart for chart in self.page_of(run).charts if chart.get("aria-label") == "Negative log-likelihood"]
+        self.assertEqual(sorted(len(list(line.iter(SVG + "circle"))) for line in chart.iter(SVG + "g")), [1, 2])
 
 
 class Escapes(ReportTest):
