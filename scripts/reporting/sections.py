@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from html import escape
+from shlex import quote
 
 from .chart import Chart, Series, thinned
 from .pictures import film, grids
@@ -138,7 +139,7 @@ def likelihoods(runs) -> Section:
         section.parts.append(Table("nll", "Negative log-likelihood", ["run", "step", "bits/dim", "standard error", "NFE (mean)", "protocol", "tag"], rows))
     for run in runs:
         if not run.results.nll:
-            section.parts.append(missing(f"No likelihood of {run.name}.", f"cfm_eval_nll --run_dir={run.folder} --data=…"))
+            section.parts.append(missing(f"No likelihood of {run.name}.", f"cfm_eval_nll --run_dir={quote(str(run.folder))} --data=…"))
     return section
 
 
@@ -161,7 +162,7 @@ def distances(runs) -> Section:
         section.parts.append(Table("fid", "FID and its relatives: means over repeats", header, rows))
     for run in runs:
         if not run.results.fid:
-            section.parts.append(missing(f"No FID of {run.name}.", f"cfm_eval_fid --run_dir={run.folder} --reference=… --features=…"))
+            section.parts.append(missing(f"No FID of {run.name}.", f"cfm_eval_fid --run_dir={quote(str(run.folder))} --reference=… --features=…"))
     return section
 
 
@@ -181,7 +182,7 @@ def sweeps(runs) -> Section:
                     section.parts.append(Chart(f"{run.name}, step {sweep.step}: {label} against NFE", "NFE", label, series, log_x=True, log_y=True))
         rows += [[run.name, sweep.step, p.solver, p.nfe, p.fid, p.rms_error, sweep.tag] for sweep in run.results.sweeps for p in sweep.points]
         if not run.results.sweeps:
-            section.parts.append(missing(f"No sweep over solvers of {run.name}.", f"cfm_eval_fid --sweep --run_dir={run.folder} --reference=… --features=…"))
+            section.parts.append(missing(f"No sweep over solvers of {run.name}.", f"cfm_eval_fid --sweep --run_dir={quote(str(run.folder))} --reference=… --features=…"))
     if rows:
         section.parts.append(Table("nfe", "FID and error by solver and NFE", ["run", "step", "solver", "NFE", "FID", "rms error", "tag"], rows))
     return section
@@ -191,7 +192,8 @@ def paths(runs) -> Section:
     section, rows, beside = Section("Trajectories"), [], []
     for i, run in enumerate(runs):
         if not run.trajectories:
-            command = f"cfm_sample --run_dir={run.folder} --count=8 --trajectories={run.folder}/trajectories-step_{run.checkpoint_step:09d}.npz"
+            file = run.folder / f"trajectories-step_{run.checkpoint_step:09d}.npz"
+            command = f"cfm_sample --run_dir={quote(str(run.folder))} --count=8 --trajectories={quote(str(file))}"
             section.parts.append(missing(f"No trajectories of {run.name}.", command))
             continue
         newest = run.trajectories[-1]
