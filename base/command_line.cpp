@@ -20,6 +20,7 @@ namespace {
 
 using Flags = std::map<std::string, gflags::CommandLineFlagInfo>;
 
+constexpr const char* kCommandLine = "command line";
 constexpr std::string_view kBlanks = " \t\r\v\f";
 
 Flags flags_defined_in(const std::string& source_file) {
@@ -96,7 +97,7 @@ Source source_of_arguments(const std::vector<std::string>& arguments) {
     if (wants_value && before != "--" && !argument.starts_with('-')) {
       source.words.back().text += " " + argument;
     } else {
-      source.words.push_back({argument, "command line"});
+      source.words.push_back({argument, kCommandLine});
     }
   }
   return source;
@@ -146,6 +147,12 @@ class Parser {
   }
 
   const Problems& problems() const { return problems_; }
+
+  // "configs/digits.flags:7" of the setting that counts; empty if the flag was not set, or not by a file.
+  std::string place_of(const std::string& name) const {
+    const auto place = places_.find(name);
+    return place == places_.end() || place->second == kCommandLine ? "" : place->second;
+  }
 
  private:
   struct Setting {
@@ -233,6 +240,7 @@ class Parser {
   }
 
   void set(const Setting& setting) {
+    places_[setting.name] = setting.where;
     if (!gflags::SetCommandLineOption(setting.name.c_str(), setting.value.c_str()).empty()) return;
     const std::string& type = flags_.at(setting.name).type;
     problem(setting.where, "--" + setting.name + "=" + setting.value + ": '" + setting.value +
@@ -244,6 +252,7 @@ class Parser {
   Flags flags_;
   std::set<std::filesystem::path> open_files_;  // the chain of files that led here
   Problems problems_;
+  std::map<std::string, std::string> places_;  // where each flag was set last
 };
 
 }  // namespace
@@ -254,6 +263,24 @@ bool parse_command_line(const ProgramHelp& program, const std::vector<std::strin
   parser.read(source_of_arguments(arguments));
   check_no_problems(parser.problems());
   return false;
+}
+
+ExitCode naming_places(const ProgramHelp& program, const std::vector<std::string>& arguments,
+                       const std::function<ExitCode()>& work) try {
+  return work();
+} catch (const SharedError& error) {
+  Parser parser(program);
+  parser.read(source_of_arguments(arguments));
+  std::istringstream lines(error.what());
+  std::string text;
+  for (std::string line; std::getline(lines, line);) {
+    const std::string problem = trimmed(line);
+    const size_t end = problem.find_first_of("=: ");
+    const std::string place =
+        problem.starts_with("--") && end != std::string::npos ? parser.place_of(problem.substr(2, end - 2)) : "";
+    text += (text.empty() ? "" : "\n") + line + (place.empty() ? "" : " (" + place + ")");
+  }
+  throw SharedError(text, error.exit_code());
 }
 
 }  // namespace cfm

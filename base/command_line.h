@@ -7,8 +7,11 @@
 // blank); --flagfile=other.flags nests, relative to the file that names it. The command line wins over flagfiles, a
 // file over those it nests, the later of two files that the same place names over the earlier one.
 
+#include <functional>
 #include <string>
 #include <vector>
+
+#include "base/error.h"
 
 namespace cfm {
 
@@ -32,6 +35,11 @@ struct FlagSetting {
 // Returns true if --help was asked for (then print help_text and exit 0).
 // --noname and a bare --name are accepted for bool flags; --name value (two words) is refused with the right spelling.
 bool parse_command_line(const ProgramHelp& program, const std::vector<std::string>& arguments);
+
+// work(), with a SharedError of it told where its flags stand: a line that begins with --name=... of a flag that a
+// flagfile has set gets "(configs/digits.flags:7)" at its end. `arguments` are those that were parsed.
+ExitCode naming_places(const ProgramHelp& program, const std::vector<std::string>& arguments,
+                       const std::function<ExitCode()>& work);
 
 // The program's flags by group, then by name.
 std::vector<FlagSetting> flag_settings(const ProgramHelp& program);

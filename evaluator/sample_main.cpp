@@ -15,7 +15,9 @@ int main(int argc, char** argv) {
       if (session.rank() == 0) std::fputs(cfm::help_text(help).c_str(), stdout);
       return cfm::ExitCode::kDone;
     }
-    cfm::evaluator::sample(cfm::evaluator::sample_job_from_flags(), session, hdf5);
-    return cfm::ExitCode::kDone;
+    return cfm::naming_places(help, arguments, [&] {
+      cfm::evaluator::sample(cfm::evaluator::sample_job_from_flags(), session, hdf5);
+      return cfm::ExitCode::kDone;
+    });
   });
 }

@@ -94,6 +94,7 @@ int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   if (!arguments.empty() && arguments[0] == "--inspect") return inspect({arguments.begin() + 1, arguments.end()});
   cfm::data::Hdf5Process hdf5;  // forks, so before MPI
-  return cfm::parallel::run_mpi_main(argc, argv,
-                                     [&](cfm::parallel::MpiSession& session) { return run(arguments, session, hdf5); });
+  return cfm::parallel::run_mpi_main(argc, argv, [&](cfm::parallel::MpiSession& session) {
+    return cfm::naming_places(cfm::packer::program_help(), arguments, [&] { return run(arguments, session, hdf5); });
+  });
 }

@@ -12,7 +12,25 @@ foreach(program cfm_pack cfm_train cfm_sample cfm_eval_nll)
   endif()
   message("${program} runs from ${prefix}")
 endforeach()
-if(NOT EXISTS ${prefix}/share/cfm/configs/digits.flags)
-  message(FATAL_ERROR "configs are not installed")
+foreach(file configs/digits.flags slurm/pack.sbatch slurm/train_staged.sbatch)
+  if(NOT EXISTS ${prefix}/share/cfm/${file})
+    message(FATAL_ERROR "${file} is not installed")
+  endif()
+endforeach()
+# The main job by what is installed, out of the build tree's sight: pack, two steps, a sample.
+set(work ${prefix}/work)
+foreach(command
+    "cfm_pack;--source=${SOURCE}/configs/digits/digits.npz;--out=${work}/data;--split=train;--first=0;--count=64;--grey_levels=17"
+    "cfm_train;--flagfile=${prefix}/share/cfm/configs/digits.flags;--train_data=${work}/data/train;--val_data=;--val_every=0;--run_dir=${work}/run;--steps=2;--warmup_steps=0;--global_batch=8"
+    "cfm_sample;--run_dir=${work}/run;--count=4;--steps=2;--out=${work}/samples.png")
+  list(POP_FRONT command program)
+  execute_process(COMMAND ${CMAKE_COMMAND} -E env --unset=LD_LIBRARY_PATH ${prefix}/bin/${program} ${command}
+    WORKING_DIRECTORY ${prefix} RESULT_VARIABLE code OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT code EQUAL 0)
+    message(FATAL_ERROR "installed ${program} ended with ${code}:\n${output}")
+  endif()
+endforeach()
+if(NOT EXISTS ${work}/samples.png)
+  message(FATAL_ERROR "no samples were drawn from the installed copy")
 endif()
 file(REMOVE_RECURSE ${prefix})

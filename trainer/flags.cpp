@@ -104,15 +104,16 @@ DEFINE_int32(solver_steps, 25, "output: its steps");
 DEFINE_int64(net_batch, 16, "output: images at once for samples and held-out losses");
 
 namespace cfm::trainer {
-namespace {
 
-ProgramHelp program() {
+ProgramHelp program_help() {
   return {.name = "cfm_train",
           .summary = "trains a continuous normalizing flow by Conditional Flow Matching; the same command resumes",
           .example = "mpirun -n 2 cfm_train --flagfile=configs/digits.flags --run_dir=runs/digits",
           .defined_in = __FILE__,
           .groups = {"run", "data", "reading", "flow", "network", "optimizer", "output"}};
 }
+
+namespace {
 
 bool decides_numbers(const FlagSetting& flag) {
   return flag.name == "steps" || flag.group == "data" || flag.group == "flow" || flag.group == "network" ||
@@ -224,19 +225,19 @@ TrainConfig config_from_flags(Problems& problems) {
 }  // namespace
 
 std::optional<TrainConfig> read_flags(const std::vector<std::string>& arguments) {
-  if (parse_command_line(program(), arguments)) return {};
+  if (parse_command_line(program_help(), arguments)) return {};
   Problems problems;
   TrainConfig config = config_from_flags(problems);
   for (const std::string& problem : config.validate()) problems.push_back(problem);
   check_no_problems(problems);
-  for (const FlagSetting& flag : flag_settings(program())) {
+  for (const FlagSetting& flag : flag_settings(program_help())) {
     config.flags[flag.name] = flag.value;
     if (decides_numbers(flag)) config.deciding_flags.push_back(flag.name);
   }
-  config.settings = settings_table(program());
+  config.settings = settings_table(program_help());
   return config;
 }
 
-std::string help() { return help_text(program()); }
+std::string help() { return help_text(program_help()); }
 
 }  // namespace cfm::trainer

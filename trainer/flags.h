@@ -3,9 +3,12 @@
 #include <string>
 #include <vector>
 
+#include "base/command_line.h"
 #include "trainer/train.h"
 
 namespace cfm::trainer {
+
+ProgramHelp program_help();
 
 // The configuration that the command line and its flagfiles ask for, validated. Nothing if it asked for help.
 // Throws SharedError naming flag, file and line.

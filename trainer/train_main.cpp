@@ -11,9 +11,11 @@ int main(int argc, char** argv) {
   const cfm::StopSignal stop;
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   return cfm::parallel::run_mpi_main(argc, argv, [&](cfm::parallel::MpiSession& session) {
-    const auto config = cfm::trainer::read_flags(arguments);
-    if (session.rank() == 0) cfm::say(config ? config->settings : cfm::trainer::help());
-    if (!config) return cfm::ExitCode::kDone;
-    return cfm::trainer::train(*config, session, stop, hdf5);
+    return cfm::naming_places(cfm::trainer::program_help(), arguments, [&] {
+      const auto config = cfm::trainer::read_flags(arguments);
+      if (session.rank() == 0) cfm::say(config ? config->settings : cfm::trainer::help());
+      if (!config) return cfm::ExitCode::kDone;
+      return cfm::trainer::train(*config, session, stop, hdf5);
+    });
   });
 }

@@ -193,6 +193,29 @@ TEST(Normal, MomentsAreThoseOfAStandardNormal) {
   EXPECT_NEAR(product_of_pairs, 0, 4 * std::sqrt(2) * sigma);
 }
 
+// A number that changed would change what every seed means.
+TEST(Purpose, KeepsTheNumbersThatRunsHaveBeenMadeWith) {
+  const std::vector<std::pair<Purpose, uint32_t>> numbers{{Purpose::kPermutation, 1},
+                                                          {Purpose::kDequantise, 2},
+                                                          {Purpose::kFlip, 3},
+                                                          {Purpose::kTime, 4},
+                                                          {Purpose::kNoise, 5},
+                                                          {Purpose::kLabelDrop, 6},
+                                                          {Purpose::kDropout, 7},
+                                                          {Purpose::kValidation, 8},
+                                                          {Purpose::kSampleNoise, 9},
+                                                          {Purpose::kSampleLabel, 10},
+                                                          {Purpose::kPackShuffle, 11},
+                                                          {Purpose::kGreyLevel, 12},
+                                                          {Purpose::kWeights, 13},
+                                                          {Purpose::kValidationNoise, 14},
+                                                          {Purpose::kValidationTime, 15},
+                                                          {Purpose::kStrata, 16},
+                                                          {Purpose::kNllDequantise, 20},
+                                                          {Purpose::kProbe, 21}};
+  for (const auto& [purpose, number] : numbers) EXPECT_EQ(static_cast<uint32_t>(purpose), number);
+}
+
 // Kolmogorov-Smirnov against the closed-form distribution; 1.95/sqrt(n) is exceeded by chance once in a thousand.
 TEST(Normal, TheDistributionIsTheErrorFunctionsWithinStreamsAndAcrossThem) {
   const size_t n = 1 << 20;

@@ -156,9 +156,14 @@ TEST_F(LoaderTest, MakesNoMoreThanItMayKeepReady) {
 TEST_F(LoaderTest, CountsTheSecondsThatItsCallerWaits) {
   Loader loader(dataset_, LoaderConfig{.global_batch = 1, .ahead = 1}, 0, 0,
                 [](Batch&) { std::this_thread::sleep_for(std::chrono::milliseconds(30)); });
+  const auto start = std::chrono::steady_clock::now();
   loader.next();
   loader.next();
-  EXPECT_GT(loader.take_wait_seconds(), 0);
+  loader.next();
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  const double waited = loader.take_wait_seconds();
+  EXPECT_GT(waited, 0.02) << "two batches are made while the caller waits, 0.03 s each";
+  EXPECT_LE(waited, elapsed.count());
   EXPECT_EQ(loader.take_wait_seconds(), 0);
 }
 

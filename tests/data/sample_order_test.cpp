@@ -33,6 +33,14 @@ TEST(Permutation, IsAFunctionOfSeedAndEpoch) {
   EXPECT_NE(data::permutation(7, 3, 1000), data::permutation(7 + (uint64_t{1} << 32), 3, 1000));
 }
 
+// What runs and shards have been made with: another permutation would change them all without a word.
+TEST(Permutation, StaysWhatItHasBeen) {
+  EXPECT_EQ(data::permutation(7, 3, 10), (std::vector<uint32_t>{5, 7, 0, 3, 6, 8, 4, 2, 1, 9}));
+  EXPECT_EQ(data::permutation(7, 3, 10, 2), (std::vector<uint32_t>{0, 1, 3, 9, 6, 8, 2, 4, 5, 7}));
+  EXPECT_EQ(data::permutation(Stream{7, Purpose::kPackShuffle, 0}, 10),
+            (std::vector<uint32_t>{7, 6, 8, 4, 3, 1, 2, 5, 9, 0}));
+}
+
 // Chi-square over the 24 permutations of 4: 23 degrees of freedom, the 1 - 1e-6 quantile is 70.5.
 TEST(Permutation, IsUniform) {
   constexpr int kDraws = 24'000;

@@ -46,6 +46,46 @@ void expect_no_growth(const std::string& name, const std::string& make) {
   EXPECT_LT(many - few, 0.2 * (kMany - kFew) * kMegabytesOfAnImage);
 }
 
+// Peak of cfm_pack --inspect, which lists all images and reads the first, of so many names of a few pictures in `kind`.
+double peak_of_listing(const ScratchDirectory& folder, int names, const std::string& kind) {
+  tests::run_python(folder.path(),
+                    "import os, shutil, tarfile\nfrom PIL import Image\n"
+                    "shutil.rmtree('tree', ignore_errors=True)\n"
+                    "for c in range(100):\n"
+                    "    os.makedirs(f'tree/n{c:08}')\n"
+                    "    Image.new('RGB', (4, 4), (c, 0, 0)).save(f'tree/n{c:08}/n{c:08}_0.JPEG')\n"
+                    "    for i in range(1, " +
+                        std::to_string(names / 100) +
+                        "):\n"
+                        "        os.link(f'tree/n{c:08}/n{c:08}_0.JPEG', f'tree/n{c:08}/n{c:08}_{i}.JPEG')\n"
+                        "if '" +
+                        kind +
+                        "' == 'tree.tar':\n"
+                        "    with tarfile.open('tree.tar', 'w', dereference=True) as tar: tar.add('tree', 'tree')\n");
+  const std::string output = tests::run_python(
+      folder.path(),
+      "import os\n"
+      "null = os.open(os.devnull, os.O_WRONLY)\n"
+      "process = os.posix_spawn('" CFM_BIN_DIR "/cfm_pack', ['cfm_pack', '--inspect', '" +
+          kind +
+          "'], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)])\n"
+          "_, status, usage = os.wait4(process, 0)\n"
+          "assert status == 0\nprint(usage.ru_maxrss * 1024 / 1e6)\n");
+  return std::strtod(output.c_str(), nullptr);
+}
+
+TEST(PackingMemory, GrowsByNoMoreThanTheNamesOfAFoldersImages) {
+  const ScratchDirectory folder;
+  const double few = peak_of_listing(folder, 1'000, "tree"), many = peak_of_listing(folder, 101'000, "tree");
+  EXPECT_LT((many - few) * 1e6 / 100'000, 100) << "bytes an image; its name here has 20";
+}
+
+TEST(PackingMemory, GrowsByNoMoreThanTheNamesOfATarsImages) {
+  const ScratchDirectory folder;
+  const double few = peak_of_listing(folder, 1'000, "tree.tar"), many = peak_of_listing(folder, 31'000, "tree.tar");
+  EXPECT_LT((many - few) * 1e6 / 30'000, 400) << "bytes an image; its path here has 36, its header 512";
+}
+
 TEST(PackingMemory, DoesNotGrowWithAnArrayThatIsReadInPlace) { expect_no_growth("x.npy", ""); }
 
 TEST(PackingMemory, DoesNotGrowWithAnArrayThatIsInflatedFirst) {

@@ -91,6 +91,12 @@ TEST_F(BadInput, GlobalBatchOfZero) {
   EXPECT_EQ(finished.exit_code, 2) << finished.output;
   EXPECT_NE(finished.output.find("--global_batch=0"), std::string::npos) << finished.output;
 }
+TEST_F(BadInput, AValueThatWontDoInAFlagfileIsNamedWithItsLine) {
+  expect_refused({"--flagfile=" + flagfile("\n--keep_last=-3\n--val_images=0 # none\n")},
+                 {"--keep_last=-3: must not be negative (", "bad.flags:2)",
+                  "--val_images=0: must be at least 1 (", "bad.flags:3)"});
+  expect_refused({"--flagfile=" + flagfile("--data_groups=7\n")}, {"--data_groups=7 does not divide", "bad.flags:1)"});
+}
 TEST_F(BadInput, MoreRanksThanImagesInABatch) {
   const Finished finished = run(mpirun(2) + std::vector<std::string>{program("cfm_train"), "--train_data=" + data_,
                                                                      "--run_dir=" + (folder_->path() / "run").string(),

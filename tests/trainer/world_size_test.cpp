@@ -73,7 +73,7 @@ TEST(WorldSize, TheSameCommandTwiceGivesTheSameWeights) {
   const TemporaryFolder folder;
   const std::string data = digit_shards(folder.path(), "train", 0, 300);
   for (const std::string name : {"once", "again"}) {
-    const Finished finished = run(mpirun(rank_counts({1, 2}).back()) + small_run(data, folder.path() / name) +
+    const Finished finished = run(mpirun(rank_counts({1, 2, 3}).back()) + small_run(data, folder.path() / name) +
                                       std::vector<std::string>{"--steps=50", "--lr=1e-3"},
                                   folder.path() / "log");
     ASSERT_EQ(finished.exit_code, 0) << finished.output;

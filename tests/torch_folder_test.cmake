@@ -1,0 +1,36 @@
+# cmake -DBUILD=DIR -DSOURCE=DIR -DCFM_TORCH=DIR -P torch_folder_test.cmake: which folders of LibTorch are taken.
+# Each is given to a project of its own that does nothing but look for it.
+set(work ${BUILD}/torch_folder_test)
+file(REMOVE_RECURSE ${work})
+file(WRITE ${work}/project/CMakeLists.txt "cmake_minimum_required(VERSION 3.25)
+project(looks CXX)
+include(${SOURCE}/cmake/torch.cmake)
+get_target_property(_found torch_cpu_only INTERFACE_LINK_DIRECTORIES)
+message(STATUS \"links from \${_found}\")
+")
+function(configure folder code_expected)
+  execute_process(COMMAND ${CMAKE_COMMAND} -S ${work}/project -B ${work}/build -G Ninja -DCFM_TORCH=${folder}
+    RESULT_VARIABLE code OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  string(REGEX REPLACE "[ \n]+" " " output "${output}")
+  foreach(words ${ARGN})
+    string(FIND "${output}" "${words}" at)
+    if(at EQUAL -1)
+      message(FATAL_ERROR "CFM_TORCH=${folder}: '${words}' is not in:\n${output}")
+    endif()
+  endforeach()
+  if((code EQUAL 0) EQUAL (code_expected EQUAL 0))
+    return()
+  endif()
+  message(FATAL_ERROR "CFM_TORCH=${folder} ended with ${code}:\n${output}")
+endfunction()
+
+# As the zip has it: include/ and lib/ alone, no site-packages around it.
+file(MAKE_DIRECTORY ${work}/libtorch)
+file(CREATE_LINK ${CFM_TORCH}/include ${work}/libtorch/include SYMBOLIC)
+file(CREATE_LINK ${CFM_TORCH}/lib ${work}/libtorch/lib SYMBOLIC)
+configure(${work}/libtorch 0 "links from ${work}/libtorch/lib")
+
+file(WRITE ${work}/older/include/torch/headeronly/version.h "#define TORCH_VERSION_MAJOR 2\n#define TORCH_VERSION_MINOR 14\n")
+configure(${work}/older 1 "LibTorch in ${work}/older is 2.14; cfm needs 2.15" "-DCFM_TORCH=DIR")
+configure(${work}/nowhere 1 "no include/torch/headeronly/version.h in CFM_TORCH='${work}/nowhere'" "scripts/setup")
+file(REMOVE_RECURSE ${work})
