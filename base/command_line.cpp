@@ -274,7 +274,8 @@ ExitCode naming_places(const ProgramHelp& program, const std::vector<std::string
   std::istringstream lines(error.what());
   std::string text;
   for (std::string line; std::getline(lines, line);) {
-    const std::string problem = trimmed(line);
+    std::string problem = trimmed(line);
+    if (problem.starts_with("rank ")) problem = problem.substr(std::min(problem.find(": ") + 2, problem.size()));
     const size_t end = problem.find_first_of("=: ");
     const std::string place =
         problem.starts_with("--") && end != std::string::npos ? parser.place_of(problem.substr(2, end - 2)) : "";

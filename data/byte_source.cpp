@@ -29,11 +29,11 @@ ByteSource descriptor_bytes(std::shared_ptr<const Descriptor> descriptor, uint64
 }
 
 ByteSource file_bytes(const std::filesystem::path& file) {
-  const auto descriptor = std::make_shared<const Descriptor>(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  const auto descriptor = std::make_shared<const Descriptor>(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status;
   check(descriptor->is_open() && ::fstat(descriptor->number(), &status) == 0,
         "cannot read " + file.string() + ": " + std::strerror(errno));
-  check(S_ISREG(status.st_mode), "cannot read " + file.string() + ": it is not a file.");
+  check(S_ISREG(status.st_mode), "cannot read " + file.string() + ": it is not a regular file.");
   return descriptor_bytes(descriptor, static_cast<uint64_t>(status.st_size), file.string());
 }
 

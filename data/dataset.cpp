@@ -1,10 +1,12 @@
 #include "data/dataset.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/number_text.h"
 #include "base/open_files.h"
+#include "data/split_name.h"
 
 namespace cfm::data {
 namespace {
@@ -20,8 +22,15 @@ std::vector<path> shard_files(const path& place) {
   std::vector<path> files;
   for (const auto& entry : std::filesystem::directory_iterator(place))
     if (entry.path().extension() == ".h5" || entry.path().extension() == ".hdf5") files.push_back(entry.path());
-  check(!files.empty(), "folder " + place.string() + " holds no shards (*.h5, *.hdf5). Write them with cfm_pack.");
+  check(!files.empty(),
+        "folder " + place.string() + " holds no shards (*.h5, *.hdf5). " +
+            (std::filesystem::is_directory(place / "train") ? "Name a split's folder: " + (place / "train").string()
+                                                            : std::string("Write them with cfm_pack.")));
   std::ranges::sort(files);
+  for (const path& file : files)
+    check(split_of(file) == split_of(files.front()),
+          "folder " + place.string() + " holds files of several splits: " + files.front().filename().string() +
+              " and " + file.filename().string() + ". Give one of them, or a folder for each split.");
   return files;
 }
 
@@ -29,7 +38,7 @@ void check_alike(const Shard& first, const Shard& other) {
   check(first.image_shape() == other.image_shape(),
         "the images of " + first.path().string() + " are " + shape_text(first.image_shape()) + ", those of " +
             other.path().string() + " are " + shape_text(other.image_shape()) + "; expected one shape in a data set.");
-  for (const char* name : {"split", "seed", "shards"})
+  for (const char* name : {"split", "seed", "shards", "source", "resize", "label_map", "grey_levels"})
     check(first.attribute(name) == other.attribute(name),
           std::string(name) + " is '" + first.attribute(name) + "' in " + first.path().string() + " and '" +
               other.attribute(name) + "' in " + other.path().string() +
@@ -42,6 +51,13 @@ void check_complete(const std::vector<Shard>& shards, const path& folder) {
   check(expected.empty() || expected == std::to_string(shards.size()),
         "folder " + folder.string() + " holds " + std::to_string(shards.size()) + " of " + expected +
             " shards. Copy the missing ones, or pack again.");
+  if (expected.empty()) return;
+  std::map<std::string, path> numbers;
+  for (const Shard& shard : shards) {
+    const auto [other, is_new] = numbers.emplace(shard.attribute("shard"), shard.path());
+    check(is_new, "shard " + other->first + " is there twice: " + other->second.string() + " and " +
+                      shard.path().string() + ". Replace one by the shard that it is named after.");
+  }
 }
 
 // "contiguous", or what the files differ in: "contiguous; gzip, chunks of (128,3,8,8)".
@@ -111,12 +127,28 @@ void Dataset::read_facts(const DatasetOptions& options) {
   });
 }
 
+// Whether labels can be counted as another set's are, though they do not tell so themselves.
+void check_can_count(const std::vector<Shard>& shards, bool from_one, const path& where) {
+  const std::string other = "the set that it goes with counts its labels from ";
+  check(from_one,
+        where.string() + ": labels go from 1 to 1000, and " + other +
+            "0: the same number would mean two classes. Pack both with cfm_pack from sources that count alike.");
+  for (const Shard& shard : shards)
+    for (const int64_t label : shard.labels())
+      check(label >= 1 && label <= 1000, shard.path().string() + ": label " + std::to_string(label) + ", and " + other +
+                                             "1 to 1000: expected 1 to 1000 here too.");
+}
+
 Dataset Dataset::open(const std::filesystem::path& path, const DatasetOptions& options) {
   check_no_problems(options.validate());
   Dataset dataset;
   dataset.path_ = path;
   dataset.read_facts(options);
   dataset.labels_from_one_ = are_from_one(dataset.shards_);
+  if (options.labels_from_one && *options.labels_from_one != dataset.labels_from_one_ && !dataset.is_ours()) {
+    options.ranks.together([&] { check_can_count(dataset.shards_, *options.labels_from_one, path); });
+    dataset.labels_from_one_ = *options.labels_from_one;
+  }
   if (dataset.labels_from_one_)
     for (Shard& shard : dataset.shards_) shard.count_labels_from_one();
   for (const Shard& shard : dataset.shards_) {

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,7 +26,9 @@ struct DatasetOptions {
   Ranks ranks = {};
   Hdf5Process* hdf5 = nullptr;  // where libhdf5 runs; null: in this process, for files that we have just written
   bool metadata_only = false;   // no image will be read
-  bool zero_labels = false;     // images of a file without labels have label 0; otherwise it is refused
+  // Whether labels count from 1 to 1000, as another set of the same classes does; none: the labels tell.
+  std::optional<bool> labels_from_one = {};
+  bool zero_labels = false;  // images of a file without labels have label 0; otherwise it is refused
   Problems validate() const;
 };
 
@@ -54,6 +57,8 @@ class Dataset {
   const Fingerprint& fingerprint() const { return fingerprint_; }
   // Whether labels are stored as 1..1000, as the downsampled ImageNet's are: here they are 0..999.
   bool labels_from_one() const { return labels_from_one_; }
+  // Whether cfm_pack wrote it; labels are 0, 1, ... then.
+  bool is_ours() const { return shards_.front().is_ours(); }
   // How images are read, and why, in words: "ram: 3.94 GB, shared by a node's 4 ranks".
   const std::string& access() const { return access_; }
   const std::filesystem::path& path() const { return path_; }

@@ -4,10 +4,13 @@
 #include <cctype>
 
 #include "base/error.h"
+#include "data/split_name.h"
 
 namespace cfm::packer {
 namespace {
 
+using data::split_of;
+using data::SplitKind;
 using std::filesystem::path;
 
 std::string lower(std::string text) {
@@ -16,16 +19,6 @@ std::string lower(std::string text) {
 }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-// Whether `word` stands in `text` on its own: val in img_val.tar and val_data, not in interval.tar.
-bool has_word(const std::string& text, const std::string& word) {
-  const auto is_letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; };
-  for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1))
-    if ((at == 0 || !is_letter(text[at - 1])) &&
-        (at + word.size() == text.size() || !is_letter(text[at + word.size()])))
-      return true;
-  return false;
-}
 
 // The first of each, for people.
 std::string firsts(const std::vector<std::vector<path>>& lists) {
@@ -81,15 +74,6 @@ std::string left_out_note(int64_t count, const std::string& first) {
          (count == 1 ? "was" : "were") + " left out: " + first + (count > 1 ? ", ..." : "");
 }
 
-SplitKind split_of(const path& file) {
-  const std::string name = lower(file.filename().string());
-  if (has_word(name, "train")) return SplitKind::kTrain;
-  for (const char* word : {"val", "valid", "validation"})
-    if (has_word(name, word)) return SplitKind::kVal;
-  if (has_word(name, "test")) return SplitKind::kTest;
-  return name.starts_with("data_batch") ? SplitKind::kTrain : SplitKind::kNone;
-}
-
 std::vector<path> of_split(std::vector<path> files, const std::string& split, const std::string& where) {
   const auto of = [&files](SplitKind kind) {
     std::vector<path> chosen;
@@ -111,6 +95,31 @@ std::vector<path> of_split(std::vector<path> files, const std::string& split, co
                              "), none for --split=" + split +
                              ". Expected --split=train, val or test, or one file as --source.");
   return chosen;
+}
+
+std::string missing_part_note(const std::vector<path>& files) {
+  std::vector<int64_t> numbers;
+  std::string around;
+  for (const path& file : files) {
+    const std::string name = file.filename().string();
+    const size_t last = name.find_last_of("0123456789");
+    if (last == std::string::npos) return "";
+    size_t first = last;
+    while (first > 0 && is_digit(name[first - 1])) --first;
+    if (last - first > 8) return "";
+    const std::string rest = name.substr(0, first) + "#" + name.substr(last + 1);
+    if (!around.empty() && rest != around) return "";
+    around = rest;
+    numbers.push_back(std::stoll(name.substr(first, last - first + 1)));
+  }
+  if (numbers.size() < 2) return "";
+  std::ranges::sort(numbers);
+  const int64_t first = std::min<int64_t>(numbers.front(), 1);
+  for (int64_t number = first; number < numbers.back(); ++number)
+    if (!std::ranges::binary_search(numbers, number))
+      return "part " + std::to_string(number) + " of " + std::to_string(first) + " to " +
+             std::to_string(numbers.back()) + " is not there (" + around + ")";
+  return "";
 }
 
 bool natural_before(const path& a, const path& b) {

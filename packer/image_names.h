@@ -28,17 +28,15 @@ std::string flat_note();
 // "3 files are not named .png, ... and were left out: notes.txt, ..."
 std::string left_out_note(int64_t count, const std::string& first);
 
-enum class SplitKind { kNone, kTrain, kVal, kTest };
-
-// Which split a file of an official set belongs to: train_data_batch_1, Imagenet64_train_part1.npz and data_batch_1.bin
-// to kTrain, val_data and ILSVRC2012_img_val.tar to kVal, test_batch to kTest.
-SplitKind split_of(const std::filesystem::path& file);
-
-// The files that the split called `split` takes. If they belong to several splits, train takes those of kTrain, val and
-// test those named so, or else the others that are not for training; any other name of a split is an Error naming the
-// choices. Files of kNone beside others are refused.
+// The files that the split called `split` takes (data/split_name.h). If they belong to several splits, train takes
+// those of kTrain, val and test those named so, or else the others that are not for training; any other name of a split
+// is an Error naming the choices. Files of kNone beside others are refused.
 std::vector<std::filesystem::path> of_split(std::vector<std::filesystem::path> files, const std::string& split,
                                             const std::string& where);
+
+// Empty, or what is missing of numbered parts: "part 4 of 1 to 10 is not there". Files whose names differ in more than
+// one number are not parts.
+std::string missing_part_note(const std::vector<std::filesystem::path>& files);
 
 // Numbers in names count as numbers: batch_2 comes before batch_10.
 bool natural_before(const std::filesystem::path& a, const std::filesystem::path& b);

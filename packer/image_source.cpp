@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "data/split_name.h"
 #include "packer/array_source.h"
 #include "packer/batch_source.h"
 #include "packer/hdf5_source.h"
@@ -25,7 +26,7 @@ struct Listing {
 
 // A pickled batch has no extension; whether it is one, its first bytes say.
 bool looks_like_batch(const path& file) {
-  return split_of(file) != SplitKind::kNone && file.extension().empty() && is_pickle(file);
+  return data::split_of(file) != data::SplitKind::kNone && file.extension().empty() && is_pickle(file);
 }
 
 Listing list(const path& folder) {
@@ -87,6 +88,8 @@ ImageSource open_folder_of_files(const path& folder, const SourceOptions& option
     source.notes.push_back(where + " holds the files of several splits: " + std::to_string(files.size()) + " of " +
                            std::to_string(all.size()) + " were taken for --split=" + options.split + ", from " +
                            files.front().filename().string() + " on");
+  if (listing.tars.empty())
+    if (const std::string missing = missing_part_note(files); !missing.empty()) source.notes.push_back(missing);
   if (listing.others > 0)
     source.notes.push_back(std::to_string(listing.others) + " other files of " + where + " were left out");
   return source;

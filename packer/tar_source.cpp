@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/open_files.h"
+#include "data/split_name.h"
 #include "packer/image_names.h"
 #include "packer/tar_file.h"
 
@@ -143,6 +144,20 @@ ImageSource source_of(Index index, const path& archive, const std::string& kind)
   return source;
 }
 
+// Error unless the archives in an archive are classes, each once.
+void check_are_classes(const std::vector<TarMember>& inner, const path& tar) {
+  std::map<std::string, std::string> classes;
+  for (const TarMember& member : inner) {
+    const path file = member.path;
+    check(data::split_of(file) == data::SplitKind::kNone,
+          tar.string() + " holds the archive " + member.path +
+              ", a split rather than a class. Pack each split from an archive of its own.");
+    const auto [other, is_new] = classes.emplace(file.stem().string(), member.path);
+    check(is_new, tar.string() + " holds the class " + other->first + " twice: " + other->second + " and " +
+                      member.path + ". Pack each split from an archive of its own.");
+  }
+}
+
 }  // namespace
 
 ImageSource open_tar(const path& tar) {
@@ -153,6 +168,7 @@ ImageSource open_tar(const path& tar) {
   check(inner.empty() || index.images.empty(),
         archive.name + " holds both images (" + (index.images.empty() ? "" : index.images.front().path) +
             ") and archives (" + (inner.empty() ? "" : inner.front().path) + "); expected one or the other.");
+  check_are_classes(inner, tar);
   for (const TarMember& member : inner)
     index.add_class(data::part_of(archive, member.offset, member.size, archive.name + ":" + member.path), 0,
                     path(member.path).stem().string(), member.offset);

@@ -58,6 +58,7 @@ OpenedData open_data(const TrainConfig& config, const parallel::MpiSession& sess
   OpenedData data{
       .train = data::Dataset::open(config.train_data, options), .val = {}, .data_groups = groups, .layout = layout};
   if (config.val_data.empty() || config.val_every == 0) return data;
+  if (!data.train.is_ours()) options.labels_from_one = data.train.labels_from_one();
   options.groups = 1;
   options.stage_dir.clear();
   options.ranks.job += "-val";

@@ -40,8 +40,9 @@ const std::vector<std::pair<std::string, std::string>> kOfTheRun{{"path", "ot"},
 // What differs between the data of a checkpoint and these; empty if they are the same files.
 std::string other_data(const checkpoint::Manifest& manifest, const data::Fingerprint& now) {
   const data::Fingerprint then{manifest.dataset_images_fingerprint, manifest.dataset_fingerprint};
-  if (then.files == now.files) return "";
-  const bool same_images = !then.images.empty() && then.images == now.images;
+  const bool both_known = !then.images.empty() && !now.images.empty(),
+             same_images = both_known && then.images == now.images;
+  if (then.files == now.files && (same_images || !both_known)) return "";
   return std::string(same_images ? "the same images in another packing, so in another order" : "other data") +
          " (now " + now.text() + "; the checkpoint's " + then.text() + ")";
 }
@@ -112,7 +113,7 @@ std::vector<std::string> changes_since(const checkpoint::Manifest& manifest, con
   return changes;
 }
 
-bool resume(RunState& state, const TrainConfig& config, const data::Fingerprint& fingerprint,
+bool resume(RunState& state, const TrainConfig& config, data::Fingerprint& fingerprint,
             const checkpoint::Metadata& last_bits, checkpoint::Store& store, const parallel::MpiSession& session) {
   const at::NoGradGuard no_grad;
   auto manifest = store.load_newest(parts_of(state, config, fingerprint), [&](const checkpoint::Manifest& found) {
@@ -120,6 +121,8 @@ bool resume(RunState& state, const TrainConfig& config, const data::Fingerprint&
   });
   if (!manifest) return false;
   state.at = manifest->progress;
+  if (fingerprint.images.empty() && fingerprint.files == manifest->dataset_fingerprint)
+    fingerprint.images = manifest->dataset_images_fingerprint;  // once known, not forgotten
   if (session.rank() == 0) {
     for (const std::string& change : changes_since(*manifest, config, fingerprint, last_bits)) say("resume: " + change);
   }

@@ -22,8 +22,9 @@ void check_resumable(const checkpoint::Manifest& manifest, const TrainConfig& co
 std::vector<std::string> changes_since(const checkpoint::Manifest& manifest, const TrainConfig& config,
                                        const data::Fingerprint& fingerprint, const checkpoint::Metadata& last_bits);
 
-// Loads the newest checkpoint into `state` and says what has changed since; false if there is none. Collective.
-bool resume(RunState& state, const TrainConfig& config, const data::Fingerprint& fingerprint,
+// Loads the newest checkpoint into `state` and says what has changed since; false if there is none. The images' part of
+// `fingerprint`, where it is not known, is taken from a checkpoint of the same files. Collective.
+bool resume(RunState& state, const TrainConfig& config, data::Fingerprint& fingerprint,
             const checkpoint::Metadata& last_bits, checkpoint::Store& store, const parallel::MpiSession& session);
 
 // Throws SharedError if weights that `info` describes would mean something else in this run: for each field of the

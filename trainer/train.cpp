@@ -40,7 +40,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   const OpenedData data = open_data(asked, session, hdf5);
   const TrainConfig config = fitted_to_data(asked, data);
   const flow::DrawConfig draws = draw_config(config);
-  const data::Fingerprint& fingerprint = data.train.fingerprint();
+  data::Fingerprint fingerprint = data.train.fingerprint();
 
   // ---- weights, averages, moments: from the newest checkpoint, or fresh ----
   RunState state = agreed(session, [&] { return fresh_state(config, device); });

@@ -72,6 +72,36 @@ TEST(Dataset, RefusesAMixtureOfSplits) {
   tests::expect_refusal([&] { Dataset::open(folder.path()); }, {"split", "train-0.h5", "val-0.h5"});
 }
 
+TEST(Dataset, RefusesAShardThatIsThereTwiceAndShardsOfOtherLabelMapsOrResizes) {
+  const ScratchDirectory folder;
+  tests::write_shard(folder / "train-0.h5", kShape, 5, 0, part(0, 2));
+  tests::write_shard(folder / "train-1.h5", kShape, 5, 0, part(0, 2));
+  tests::expect_refusal([&] { Dataset::open(folder.path()); }, {"shard 0 is there twice", "train-0.h5", "train-1.h5"});
+  for (const std::string name : {"label_map", "resize", "source"}) {
+    auto others = part(1, 2);
+    others[name] = "other";
+    tests::write_shard(folder / "train-1.h5", kShape, 5, 0, others);
+    tests::expect_refusal([&] { Dataset::open(folder.path()); },
+                          {name.c_str(), "'other' in " + (folder / "train-1.h5").string(), "different packings"});
+  }
+}
+
+TEST(Dataset, RefusesFilesOfSeveralSplitsByTheirNamesWhoeverWroteThem) {
+  const ScratchDirectory folder;
+  tests::write_shard(folder / "ILSVRC128.h5", kShape, 5);
+  tests::write_shard(folder / "ILSVRC128_val.h5", kShape, 5);
+  tests::expect_refusal([&] { Dataset::open(folder.path()); },
+                        {"several splits", "ILSVRC128.h5 and ILSVRC128_val.h5", "a folder for each"});
+  EXPECT_EQ(Dataset::open(folder / "ILSVRC128_val.h5").size(), 5);
+}
+
+TEST(Dataset, NamesTheFolderOfASplitThatIsMeant) {
+  const ScratchDirectory folder;
+  std::filesystem::create_directories(folder / "data/train");
+  tests::write_shard(folder / "data/train/train-0.h5", kShape, 5);
+  tests::expect_refusal([&] { Dataset::open(folder / "data"); }, {"no shards", (folder / "data/train").string()});
+}
+
 TEST(Dataset, RefusesAnEmptyFolderAndAMissingOne) {
   const ScratchDirectory folder;
   tests::expect_refusal([&] { Dataset::open(folder.path()); }, {folder.path().string(), "no shards"});

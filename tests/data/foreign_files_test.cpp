@@ -194,6 +194,21 @@ TEST(ForeignFiles, LabelsOf1To1000AreTakenFromZeroOn) {
   EXPECT_EQ(dataset.label(1999), 999);
 }
 
+TEST(ForeignFiles, LabelsAreCountedAsThoseOfTheSetThatTheyGoWith) {
+  const ScratchDirectory folder;
+  write_with_h5py(folder, "f['imgs'] = images[:90]; f['labels'] = np.arange(90) + 1");
+  EXPECT_EQ(Dataset::open(folder / "a.h5").label(0), 1) << "nothing says that these count from 1";
+  const Dataset dataset = Dataset::open(folder / "a.h5", {.labels_from_one = true});
+  EXPECT_EQ(dataset.label(0), 0);
+  EXPECT_EQ(dataset.label(89), 89);
+  write_with_h5py(folder, "f['imgs'] = images[:90]; f['labels'] = np.arange(90)");
+  tests::expect_refusal([&] { Dataset::open(folder / "a.h5", {.labels_from_one = true}); },
+                        {"a.h5", "label 0", "expected 1 to 1000"});
+  write_with_h5py(folder, "f['imgs'] = images[:90]; f['labels'] = np.arange(90) * 999 // 89 + 1");
+  tests::expect_refusal([&] { Dataset::open(folder / "a.h5", {.labels_from_one = false}); },
+                        {"a.h5", "1 to 1000", "from 0"});
+}
+
 TEST(ForeignFiles, AFilterThatIsNotAtHandIsRefusedByName) {
   const ScratchDirectory folder;
   write_with_h5py(

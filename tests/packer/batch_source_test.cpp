@@ -215,5 +215,19 @@ TEST(FolderSource, RefusesSplitsAsClassesWithTheHintToNameOne) {
                         {"in", "train", "split", "--source=" + (folder / "in/train").string()});
 }
 
+TEST(Batches, APartThatIsMissingIsSaid) {
+  const ScratchDirectory folder;
+  tests::run_python(folder.path(), kBatches + R"(
+os.makedirs("in")
+for part in 1, 2, 4:
+    with open(f"in/train_data_batch_{part}", "wb") as f: pickle.dump(batch(10 * part, 10), f, protocol=2)
+)");
+  const ImageSource source = open(folder, "in");
+  EXPECT_EQ(source.size(), 30);
+  EXPECT_TRUE(std::ranges::any_of(source.notes, [](const std::string& note) {
+    return note.find("part 3 of 1 to 4 is not there (train_data_batch_#)") != std::string::npos;
+  }));
+}
+
 }  // namespace
 }  // namespace cfm

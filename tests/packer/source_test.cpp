@@ -2,6 +2,7 @@
 // read.
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
@@ -61,6 +62,14 @@ TEST(FolderSource, LabelsAFlatFolderZero) {
   const std::vector<std::string> notes = packer::open_source(folder / "in", {.spool_folder = folder.path()}).notes;
   ASSERT_EQ(notes.size(), 1U);
   EXPECT_NE(notes[0].find("no classes: every image gets the label 0"), std::string::npos) << notes[0];
+}
+
+TEST(FolderSource, APipeAmongItsImagesIsUnreadableAndNothingWaitsForIt) {
+  const ScratchDirectory folder;
+  write_image(folder, "in/a.png", 1);
+  ASSERT_EQ(::mkfifo((folder / "in/b.png").c_str(), 0600), 0);
+  const auto source = packer::open_source(folder / "in", {.spool_folder = folder.path()});
+  tests::expect_refusal([&] { source.read(1); }, {"b.png", "not a regular file"});
 }
 
 TEST(FolderSource, OfSplitsIsRefusedNamingTheCommandForTheSplit) {

@@ -97,6 +97,22 @@ pack("ILSVRC2012_img_train.tar", "tars", ".")
   EXPECT_NE(nested.image_name(4).find("ILSVRC2012_img_train.tar:n02/x.jpg"), std::string::npos);
 }
 
+TEST(TarSource, RefusesAnArchiveOfTheArchivesOfSeveralSplits) {
+  const ScratchDirectory folder;
+  tests::run_python(folder.path(), kTrees + R"(
+tree("tree")
+for split in "train", "val":
+    os.makedirs(f"both/{split}")
+    for name in "n01", "n02": pack(f"both/{split}/{name}.tar", f"tree/{name}", ".")
+pack("both.tar", "both", ".")
+os.mkdir("sets")
+for name in "ILSVRC2012_img_train", "ILSVRC2012_img_val": pack(f"sets/{name}.tar", "tree/n01", ".")
+pack("sets.tar", "sets", ".")
+)");
+  tests::expect_refusal([&] { open(folder, "both.tar"); }, {"the class n01 twice", "train/n01.tar", "val/n01.tar"});
+  tests::expect_refusal([&] { open(folder, "sets.tar"); }, {"ILSVRC2012_img_train.tar, a split rather than a class"});
+}
+
 TEST(TarSource, OpensMoreClassesThanFilesAreAllowedAtFirst) {
   const ScratchDirectory folder;
   tests::run_python(folder.path(), kTrees + R"(

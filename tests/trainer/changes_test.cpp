@@ -115,6 +115,9 @@ TEST(OtherData, IsRefusedWithBothFingerprintsAndTheSameImagesPackedAnewAreToldSo
               ThrowsMessage<SharedError>(AllOf(HasSubstr("--train_data=d"), HasSubstr("other data"), HasSubstr("i2"),
                                                HasSubstr("f2"), HasSubstr("i1"), HasSubstr("f1"),
                                                HasSubstr("--allow_other_data"))));
+  // Files of others are known by samples of their bytes alone: what is known of all images decides.
+  EXPECT_THAT(refusal({.images = "i2", .files = "f1"}), ThrowsMessage<SharedError>(HasSubstr("other data")));
+  EXPECT_NO_THROW(refusal({.images = "", .files = "f1"})()) << "not known whether they differ";
   EXPECT_THAT(refusal({.images = "i1", .files = "f2"}),
               ThrowsMessage<SharedError>(HasSubstr("the same images in another packing")));
   const TrainConfig allowing = config_of({"--allow_other_data"});
