@@ -30,6 +30,7 @@ enum class Purpose : uint32_t {
   kStrata = 16,           // id = images_seen at the start of the step
   kNllDequantise = 20,    // id = image * 2^16 + draw
   kProbe = 21,            // id = image * 2^16 + probe
+  kKidSubset = 22,        // id = 2 * subset, + 1 for the reference's
 };
 
 // One block: ten rounds on a 128-bit counter (lowest word first) with a 64-bit key (lowest word first).
