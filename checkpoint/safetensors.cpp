@@ -137,6 +137,19 @@ Metadata read_safetensors_metadata(const std::filesystem::path& path) {
   return open_header(InputFile(path)).header.metadata;
 }
 
+std::string file_hash(const std::filesystem::path& path) {
+  const InputFile file(path);
+  std::vector<char> piece(kPiece);
+  Xxh3 hash;
+  for (int64_t at = 0; at < file.size();) {
+    const int64_t size = std::min(kPiece, file.size() - at);
+    file.read(piece.data(), at, size);
+    hash.update(piece.data(), static_cast<size_t>(size));
+    at += size;
+  }
+  return hash.hex();
+}
+
 void verify_file(const std::filesystem::path& path, const FileRecord& record) {
   const InputFile file(path);
   check(file.size() == record.bytes, path.string() + " has " + std::to_string(file.size()) +

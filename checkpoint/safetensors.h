@@ -37,6 +37,9 @@ struct SafetensorsFile {
 SafetensorsFile read_safetensors(const std::filesystem::path& path);
 Metadata read_safetensors_metadata(const std::filesystem::path& path);
 
+// XXH3-128 of a whole file.
+std::string file_hash(const std::filesystem::path& path);
+
 // Error(kWontWork) naming the file, the first block that differs, and both hashes, unless the file is as recorded.
 void verify_file(const std::filesystem::path& path, const FileRecord& record);
 

@@ -5,10 +5,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "base/number_text.h"
 #include "base/shape.h"
-#include "checkpoint/input_file.h"
 #include "checkpoint/store.h"
 
 namespace cfm::checkpoint {
@@ -82,19 +80,6 @@ class Reader {
   const Metadata& metadata_;
   std::string where_;
 };
-
-std::string file_hash(const fs::path& path) {
-  const InputFile file(path);
-  std::vector<char> piece(1 << 20);
-  Xxh3 hash;
-  for (int64_t at = 0; at < file.size();) {
-    const int64_t size = std::min(static_cast<int64_t>(piece.size()), file.size() - at);
-    file.read(piece.data(), at, size);
-    hash.update(piece.data(), static_cast<size_t>(size));
-    at += size;
-  }
-  return hash.hex();
-}
 
 // Compared before the network is made: a file of another network is told apart at no cost.
 void check_fits(const NamedTensors& tensors, const models::UNetConfig& config, const std::string& where) {

@@ -26,23 +26,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-// Whether the result is there already; otherwise makes its folder, or finds the one that was begun. On rank 0.
-bool is_done_or_begin(const NllPlan& plan) {
-  const ResultFile& file = plan.file;
-  if (fs::exists(file.json())) {
-    check_same_settings(read_json(file.json()).value("settings", Json::object()), plan.settings, file.json().string());
-    return true;
-  }
-  fs::create_directories(file.parts());
-  const fs::path settings = file.parts() / "settings.json";
-  if (fs::exists(settings)) {
-    check_same_settings(read_json(settings), plan.settings, file.parts().string());
-  } else {
-    write_durably(settings, plan.settings.dump(1) + "\n");
-  }
-  return false;
-}
-
 // The draws that earlier starts have kept, the same on all ranks: rank 0 looks. Collective.
 DrawRecords kept_draws(const NllPlan& plan, const parallel::MpiSession& session) {
   std::string lines;
@@ -128,9 +111,7 @@ Problems NllJob::validate() const {
   if (count < 0) problems.push_back("--count=" + std::to_string(count) + ": expected 0 (all images) or more");
   if (check_images < 0)
     problems.push_back("--check_images=" + std::to_string(check_images) + ": expected 0 (no check) or more");
-  if (tag.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != std::string::npos ||
-      tag.starts_with("."))
-    problems.push_back("--tag=" + tag + ": it is part of a file's name; expected letters, digits, _ . and -");
+  for (const std::string& problem : tag_problems(tag)) problems.push_back(problem);
   if (threads < 0)
     problems.push_back("--threads=" + std::to_string(threads) + ": expected 0 (share the cores) or more");
   return problems;
@@ -156,7 +137,7 @@ ExitCode evaluate_nll(const NllJob& job, const parallel::MpiSession& session, co
   const data::Dataset images = open_images(job.data, job.data_mode, session, hdf5);
   parallel::agree_on(session, [&] {
     plan = plan_nll(job, weights, network, images);
-    is_done = leads && is_done_or_begin(plan);
+    is_done = leads && is_done_or_begin(plan.file, plan.settings);
   });
   weights.net->to(device, plan.likelihood.type);
   if (leads) say(settings_text(job, plan, weights, images, machine));

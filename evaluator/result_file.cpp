@@ -4,7 +4,6 @@
 #include <ctime>
 
 #include "base/durable_file.h"
-#include "base/error.h"
 #include "base/hash.h"
 #include "checkpoint/store.h"
 
@@ -26,6 +25,31 @@ void check_same_settings(const Json& found, const Json& ours, const std::string&
           "\n  " + name + ": there " + (other == found.end() ? "none" : other->dump()) + ", here " + value.dump();
   }
   check(differences.empty(), where + " is of other settings; give another --tag, or leave it out." + differences);
+}
+
+bool is_done_or_begin(const ResultFile& file, const Json& settings) {
+  namespace fs = std::filesystem;
+  if (fs::exists(file.json())) {
+    check_same_settings(read_json(file.json()).value("settings", Json::object()), settings, file.json().string());
+    return true;
+  }
+  std::error_code error;
+  fs::create_directories(file.parts(), error);
+  check(!error, file.parts().string() + " cannot be made: " + error.message() + "; give another --results_dir");
+  const fs::path begun = file.parts() / "settings.json";
+  if (fs::exists(begun)) {
+    check_same_settings(read_json(begun), settings, file.parts().string());
+  } else {
+    write_durably(begun, settings.dump(1) + "\n");
+  }
+  return false;
+}
+
+Problems tag_problems(const std::string& tag) {
+  const bool legal =
+      tag.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == std::string::npos;
+  if (legal && !tag.starts_with(".")) return {};
+  return {"--tag=" + tag + ": it is part of a file's name; expected letters, digits, _ . and -"};
 }
 
 Json read_json(const std::filesystem::path& file) {

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/error.h"
+
 namespace cfm::evaluator {
 
 using Json = nlohmann::ordered_json;
@@ -26,6 +28,13 @@ std::string tag_of(const Json& settings);
 // Error, naming what differs, unless the result or the begun one under this name was made with the same settings.
 // `found`: the settings that it says.
 void check_same_settings(const Json& found, const Json& ours, const std::string& where);
+
+// Whether the result is there already; otherwise makes parts(), with settings.json in it, or finds what was begun
+// there. Error as check_same_settings. On one rank.
+bool is_done_or_begin(const ResultFile& file, const Json& settings);
+
+// Problems of a --tag.
+Problems tag_problems(const std::string& tag);
 
 // The parsed file; Error naming it if it is not JSON.
 Json read_json(const std::filesystem::path& file);

@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "base/log.h"
+#include "evaluator/gather.h"
 #include "evaluator/labels.h"
 #include "evaluator/sample_progress.h"
 #include "parallel/device.h"
@@ -66,17 +67,6 @@ std::string nfe_text(const std::vector<double>& nfe, int64_t count, const parall
                   sum[0] / static_cast<double>(count));
   }
   return text;
-}
-
-// All ranks' images in the samples' order at rank 0, nothing elsewhere.
-at::Tensor gather_images(const at::Tensor& mine, int64_t count, const parallel::MpiSession& session) {
-  const auto* const bytes = reinterpret_cast<const char*>(mine.const_data_ptr<uint8_t>());
-  const std::vector<std::string> shares = session.control().gather(std::string(bytes, mine.nbytes()));
-  if (session.rank() != 0) return {};
-  at::Tensor all = at::empty({count, mine.size(1), mine.size(2), mine.size(3)}, at::kByte);
-  char* at = reinterpret_cast<char*>(all.mutable_data_ptr<uint8_t>());
-  for (const std::string& share : shares) at = std::copy(share.begin(), share.end(), at);
-  return all;
 }
 
 std::string settings_text(const SampleJob& job, const Weights& weights, const std::string& machine) {
@@ -151,7 +141,7 @@ void sample(const SampleJob& job, const parallel::MpiSession& session, data::Hdf
   const std::vector<int64_t> image_shape{model.in_channels, model.image_size, model.image_size};
   const flow::SampleRange range = flow::samples_of_rank(job.count, config.net_batch, session.rank(), session.size());
   const Share mine = sample_share(network.velocity, config, range, image_shape, device, leads);
-  const at::Tensor images = gather_images(mine.images, job.count, session);  // [count,C,H,W] at rank 0
+  const at::Tensor images = gather_images(mine.images, session);  // [count,C,H,W] at rank 0
   const std::string nfe = nfe_text(mine.nfe, job.count, session);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 

@@ -37,7 +37,7 @@ void draw_samples(const SampleVelocity& velocity, const SampleConfig& config, in
                     },
                     .done =
                         [&](const Solved& solved) {
-                          done({solved.sample, to_bytes(solved.x).cpu(), solved.nfe});
+                          done({solved.sample, solved.x, to_bytes(solved.x).cpu(), solved.nfe});
                         }};
   solve(field, config.ode, 0, config.ode.t_end, config.net_batch, queue);
 }

@@ -21,7 +21,8 @@ struct SampleConfig {
 
 struct SampledImage {
   int64_t sample;
-  at::Tensor bytes;  // uint8 [C,H,W] on the CPU
+  at::Tensor x;      // [C,H,W] on the device: the solution at t_end
+  at::Tensor bytes;  // uint8 [C,H,W] on the CPU: the image
   int64_t nfe;
 };
 

@@ -43,8 +43,7 @@ at::Tensor relu_of_convolution(const Convolution& layer, const at::Tensor& x) {
   static const auto fused = c10::Dispatcher::singleton().findSchema({"mkldnn::_convolution_pointwise", ""});
   if (!fused || !x.is_cpu()) return at::conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding).relu_();
   return fused->typed<FusedConvolution>().call(x, layer.weight, layer.bias, layer.padding, layer.stride, {1, 1}, 1,
-                                               "relu", c10::List<std::optional<at::Scalar>>(),
-                                               std::nullopt);
+                                               "relu", c10::List<std::optional<at::Scalar>>(), std::nullopt);
 }
 
 Convolution folded(const InceptionLayer& layer, const std::map<std::string, at::Tensor>& tensors) {

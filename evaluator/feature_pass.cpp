@@ -1,0 +1,89 @@
+#include "evaluator/feature_pass.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/tensor.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "base/error.h"
+#include "evaluator/gather.h"
+#include "evaluator/sample_progress.h"
+#include "flow/sampler.h"
+
+namespace cfm::evaluator {
+namespace {
+
+// One block of images through the network, kFeatureBatch at a time.
+ImageFeatures features_of_block(const FeatureNetwork& network, const at::Tensor& images,
+                                const std::function<void(int64_t)>& done) {
+  std::vector<at::Tensor> features, spatial, logits;
+  for (int64_t at = 0; at < images.size(0); at += kFeatureBatch) {
+    const int64_t n = std::min(kFeatureBatch, images.size(0) - at);
+    const ImageFeatures part = network.features_of(images.narrow(0, at, n));
+    features.push_back(part.features);
+    if (part.spatial.defined()) spatial.push_back(part.spatial);
+    logits.push_back(part.logits);
+    done(at + n);
+  }
+  return {at::cat(features), spatial.empty() ? at::Tensor() : at::cat(spatial), at::cat(logits)};
+}
+
+// Which of images first .. first + n - 1 (of `count`) are among `kept` evenly spaced ones, as rows from `first` on.
+std::vector<int64_t> kept_rows(int64_t first, int64_t n, int64_t count, int64_t kept) {
+  std::vector<int64_t> rows;
+  for (int64_t i = first; i < first + n; ++i)
+    if (kept >= count || (i + 1) * kept / count > i * kept / count) rows.push_back(i - first);
+  return rows;
+}
+
+std::optional<Moments> total_over_ranks(const MomentTree& mine, const parallel::MpiSession& session) {
+  const std::vector<std::string> trees = session.control().gather(mine.bytes());
+  MomentTree all;
+  for (const std::string& tree : trees) all.append(MomentTree::from_bytes(tree));
+  return all.empty() ? std::nullopt : std::optional(all.total());
+}
+
+at::Tensor joined(const std::vector<at::Tensor>& rows) { return rows.empty() ? at::Tensor() : at::cat(rows); }
+
+}  // namespace
+
+std::optional<FeatureSet> collect_features(const ImageSource& images, const FeaturePass& pass,
+                                           const FeatureNetwork& network, const parallel::MpiSession& session) {
+  const flow::SampleRange share = flow::samples_of_rank(pass.count, pass.block, session.rank(), session.size());
+  SampleProgress progress(session.rank() == 0, share.last - share.first, pass.verb);
+  MomentTree features, spatial;
+  std::vector<at::Tensor> kept, logits;
+  std::array<double, 1> evaluations{0};  // whole numbers: their sum is exact
+  bool stopped = false;
+  for (int64_t at = share.first; at < share.last; at += pass.block) {
+    stopped = pass.stop != nullptr && pass.stop->asked();
+    if (stopped) break;
+    const int64_t n = std::min(pass.block, share.last - at);
+    const auto [block, calls] = images.read(pass.first + at, n);  // [n,C,H,W]
+    evaluations[0] += static_cast<double>(calls);
+    if (pass.also) pass.also(block);
+    const ImageFeatures found =
+        features_of_block(network, block, [&](int64_t done) { progress.done(at - share.first + done); });
+    check(found.features.isfinite().all().item<bool>(),
+          "features of images " + std::to_string(pass.first + at) + " to " + std::to_string(pass.first + at + n - 1) +
+              " are not finite: " + network.file.string() + " is no network for these images (" + images.what + ")");
+    features.add(at / pass.block, moments_of(found.features));
+    if (found.spatial.defined()) spatial.add(at / pass.block, moments_of(found.spatial));
+    kept.push_back(found.features.index_select(0, at::tensor(kept_rows(at, n, pass.count, pass.kept), at::kLong)));
+    if (pass.logits) logits.push_back(found.logits);
+  }
+  if (session.control().any(stopped)) return std::nullopt;
+  session.control().sum(evaluations);
+  FeatureSet set;
+  set.evaluations = static_cast<int64_t>(evaluations[0]);
+  set.features = total_over_ranks(features, session);
+  set.spatial = total_over_ranks(spatial, session);
+  set.kept = gather_rows(joined(kept), session);
+  set.logits = gather_rows(joined(logits), session);
+  if (session.rank() == 0) set.count = pass.count;
+  return set;
+}
+
+}  // namespace cfm::evaluator

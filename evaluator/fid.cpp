@@ -1,0 +1,225 @@
+#include "evaluator/fid.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <optional>
+#include <vector>
+
+#include "base/durable_file.h"
+#include "base/log.h"
+#include "evaluator/drawn_samples.h"
+#include "evaluator/feature_pass.h"
+#include "evaluator/fid_cost.h"
+#include "evaluator/fid_plan.h"
+#include "evaluator/fid_sweep.h"
+#include "evaluator/fid_text.h"
+#include "evaluator/gather.h"
+#include "evaluator/kept_piece.h"
+#include "evaluator/labels.h"
+#include "evaluator/measures.h"
+#include "evaluator/sample_file.h"
+#include "parallel/device.h"
+#include "parallel/threads.h"
+
+namespace cfm::evaluator {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+constexpr const char* kSamplesFile = "samples_file";  // of a repeat's part: where its samples were kept
+
+std::string name_of(int64_t repeat) { return "repeat-" + std::to_string(repeat); }
+
+// Samples of one repeat, their features, their measures at rank 0; nothing if stopped. Collective.
+std::optional<Json> measured_repeat(int64_t repeat, const FidJob& job, const FidPlan& plan, const FidInputs& inputs,
+                                    const ImageSource& images, const std::vector<int64_t>& labels, SharedStop& stop,
+                                    const parallel::MpiSession& session) {
+  const data::ImageShape& shape = images.shape;
+  std::vector<at::Tensor> mine{at::empty({0, shape.channels, shape.height, shape.width}, at::kByte)};
+  FeaturePass pass{.first = plan.first_of(repeat), .count = plan.count, .block = plan.block, .kept = plan.count};
+  pass.logits = true;
+  pass.verb = job.draws() ? "sampling" : "features";
+  pass.stop = &stop;
+  const bool keeps = repeat == 0 && !job.keep_samples.empty();
+  if (keeps) pass.also = [&mine](const at::Tensor& block) { mine.push_back(block); };
+  const std::optional<FeatureSet> set = collect_features(images, pass, inputs.features, session);
+  if (!set) return std::nullopt;
+  const at::Tensor all = keeps ? gather_images(at::cat(mine), session) : at::Tensor();  // [count,C,H,W] at rank 0
+  Json result = Json::object();
+  parallel::agree_on(session, [&] {
+    if (session.rank() != 0) return;
+    if (keeps) {
+      write_samples(job.keep_samples, all, labels_of(labels, pass.first, plan.count), {});
+      result[kSamplesFile] = job.keep_samples.string();
+    }
+    result["first_sample"] = pass.first;
+    result.update(to_json(measure(*set, inputs.reference, job.sampling.seed)));
+    if (job.draws()) result["nfe"] = static_cast<double>(set->evaluations) / static_cast<double>(plan.count);
+  });
+  return result;
+}
+
+// All repeats, the ones that were kept among them, as numbers_json; nothing if stopped. Collective.
+std::optional<Json> measured_repeats(const FidJob& job, const FidPlan& plan, const FidInputs& inputs,
+                                     const NetworkFlow& network, c10::Device device, const std::vector<int64_t>& labels,
+                                     SharedStop& stop, const parallel::MpiSession& session) {
+  const bool leads = session.rank() == 0;
+  Json repeats = Json::array();
+  for (int64_t r = 0; r < plan.repeats; ++r) {
+    const ImageSource images =
+        job.draws() ? drawn_samples(*inputs.weights, network, plan.sampling, device, {plan.file.parts(), name_of(r)})
+                    : *inputs.samples;
+    std::optional<Json> repeat = kept_or_made(plan.file.parts(), name_of(r), session, [&] {
+      return measured_repeat(r, job, plan, inputs, images, labels, stop, session);
+    });
+    if (!repeat) return std::nullopt;
+    if (!leads) continue;
+    repeat->erase(kSamplesFile);
+    repeats.push_back(*repeat);
+    say(repeat_text(*repeat, r, plan.repeats));
+  }
+  return leads ? numbers_json(repeats, plan, inputs) : Json::object();
+}
+
+// Probes both networks, on every rank. Collective.
+std::string cost_of(const FidJob& job, const FidPlan& plan, const FidInputs& inputs, const NetworkFlow& network,
+                    c10::Device device, const parallel::MpiSession& session) {
+  const std::vector<flow::OdeConfig> solvers =
+      job.sweep ? sweep_solvers(job.sweep_over, plan.sampling.ode)
+                : std::vector<flow::OdeConfig>(static_cast<size_t>(plan.repeats), plan.sampling.ode);
+  FidWork work{.net_batch = plan.sampling.net_batch};
+  const Reference& reference = inputs.reference;
+  work.feature_images =
+      static_cast<int64_t>(solvers.size()) * plan.count + (reference.complete ? 0 : reference.images->count);
+  work.feature_batch_seconds = seconds_a_feature_batch(inputs.features, inputs.shape, session);
+  if (job.draws()) {
+    for (const flow::OdeConfig& ode : solvers) {
+      const int64_t nfe = ode.adaptive() ? kGuessedEvaluations : ode.fixed_nfe();
+      work.network_images += static_cast<double>(nfe * plan.count);
+      work.is_a_guess = work.is_a_guess || ode.adaptive();
+    }
+    work.call_seconds = seconds_a_call(network.velocity, work.net_batch, inputs.shape, device, session);
+  }
+  return cost_text(work, session.size());
+}
+
+// A repeat whose samples are to be kept, and were not, is made again.
+void forget_unkept_samples(const FidJob& job, const FidPlan& plan) {
+  const fs::path repeat = plan.file.parts() / (name_of(0) + ".json");
+  if (job.keep_samples.empty() || !fs::exists(repeat)) return;
+  if (read_json(repeat).value(kSamplesFile, "") != job.keep_samples.string() || !fs::exists(job.keep_samples))
+    fs::remove(repeat);
+}
+
+}  // namespace
+
+Problems FidJob::validate() const {
+  Problems problems = sampling.validate();
+  if (draws()) {
+    for (const std::string& problem : weights.validate()) problems.push_back(problem);
+  } else {
+    if (!weights.run_dir.empty() || !weights.weights_file.empty())
+      problems.emplace_back("--samples in place of --run_dir and --weights_file: give one of the three");
+    if (sweep) problems.emplace_back("--sweep draws samples: give --run_dir or --weights_file, not --samples");
+    if (!keep_samples.empty()) problems.emplace_back("--keep_samples keeps what is drawn: --samples are there already");
+  }
+  if (weights.run_dir.empty() && results_dir.empty())
+    problems.emplace_back("--results_dir is empty: without --run_dir there is no run whose results/ to write to");
+  if (reference.empty()) problems.emplace_back("--reference is empty: give images, or an .npz of statistics");
+  if (features.empty())
+    problems.emplace_back(
+        "--features is empty: give inception:FILE.safetensors, or digits:configs/digits/features.safetensors");
+  if (count < 2) problems.push_back("--count=" + std::to_string(count) + ": expected at least 2");
+  if (repeats < 1) problems.push_back("--repeats=" + std::to_string(repeats) + ": expected at least 1");
+  if (!keep_samples.empty() && keep_samples.extension() != ".npz")
+    problems.push_back("--keep_samples=" + keep_samples.string() + ": expected a name that ends in .npz");
+  if (sweep && !keep_samples.empty())
+    problems.emplace_back("--keep_samples keeps the samples of one solver: leave it out with --sweep");
+  for (const std::string& problem : tag_problems(tag)) problems.push_back(problem);
+  if (threads < 0)
+    problems.push_back("--threads=" + std::to_string(threads) + ": expected 0 (share the cores) or more");
+  if (sweep)
+    for (const std::string& problem : sweep_over.validate()) problems.push_back(problem);
+  return problems;
+}
+
+ExitCode evaluate_fid(const FidJob& job, const parallel::MpiSession& session, const StopSignal& signal,
+                      data::Hdf5Process& hdf5) {
+  const bool leads = session.rank() == 0;
+  check_no_problems(job.validate());
+  const c10::Device device = parallel::choose_device(session, job.device);
+  const FidMachine machine{session.size(), parallel::use_threads(session, job.threads), device.str(), session.host()};
+  parallel::use_exact_float32();
+
+  // What is measured, with what, against what; whether that has been done.
+  FidInputs inputs;
+  NetworkFlow network;
+  std::vector<int64_t> labels;  // taken in turn; empty: none
+  flow::SampleConfig sampling = job.sampling;
+  parallel::agree_on(session, [&] {
+    inputs.features = load_feature_network(job.features, device);
+    if (!job.draws()) return;
+    inputs.weights = load_weights(job.weights);
+    const models::UNetConfig& model = inputs.weights->info.model;
+    inputs.shape = {model.in_channels, model.image_size, model.image_size};
+    labels = label_cycle(job.labels, model);
+    network = network_flow(*inputs.weights,
+                           [&labels](int64_t sample) { return labels[static_cast<size_t>(sample) % labels.size()]; });
+    sampling.sigma0 = network.sigma0;
+    sampling.ode.t_end = network.t_end;
+    if (leads && !job.keep_samples.empty()) check_writable(job.keep_samples, "--keep_samples");
+  });
+  if (!job.draws()) {
+    inputs.samples = open_image_source("--samples", job.samples, session, hdf5);
+    inputs.shape = inputs.samples->shape;
+  }
+  parallel::agree_on(session, [&] { inputs.features.check_takes(inputs.shape); });
+  inputs.reference = find_reference(job.reference, inputs.features, session, hdf5);
+  FidPlan plan;
+  bool is_done = false;
+  parallel::agree_on(session, [&] {
+    plan = plan_fid(job, inputs, sampling);
+    is_done = leads && is_done_or_begin(plan.file, plan.settings);
+    if (leads) forget_unkept_samples(job, plan);
+  });
+  if (inputs.weights) inputs.weights->net->to(device);
+  if (leads) say(settings_text(plan, job, inputs, machine));
+  if (session.control().any(is_done)) {
+    if (leads) say("done         the result is there already; another --tag makes another");
+    return ExitCode::kDone;
+  }
+  const std::string cost = cost_of(job, plan, inputs, network, device, session);
+  if (leads) say(cost);
+
+  // The work: reference, samples, features, distances.
+  const Clock::time_point start = Clock::now();
+  const std::string this_start =
+      session.control().broadcast(utc_now() + "-" + session.host() + "-" + std::to_string(::getpid()));
+  SharedStop stop(signal, plan.file.parts() / (this_start + ".stop"));
+  std::optional<Json> numbers;
+  if (complete_reference(inputs.reference, inputs.features, stop, session))
+    numbers = job.sweep ? sweep(plan, job.sweep_over, inputs, network, device, stop, session)
+                        : measured_repeats(job, plan, inputs, network, device, labels, stop, session);
+  if (!numbers) {
+    if (leads) say("stopped      what is finished is kept; the same command continues");
+    return ExitCode::kRequeue;
+  }
+
+  // The result.
+  parallel::agree_on(session, [&] {
+    if (!leads) return;
+    const Json result = result_json(*numbers, plan, job, inputs, machine, seconds_since(start));
+    write_durably(plan.file.json(), result.dump(1) + "\n");  // the commit
+    fs::remove_all(plan.file.parts());
+  });
+  if (leads) say(outcome_text(plan, *numbers, seconds_since(start)));
+  return ExitCode::kDone;
+}
+
+}  // namespace cfm::evaluator

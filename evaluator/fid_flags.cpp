@@ -1,0 +1,94 @@
+#include "evaluator/fid_flags.h"
+
+#include <gflags/gflags.h>
+
+DEFINE_string(run_dir, "", "weights: the run whose checkpoint to take; its results/ gets the result");
+DEFINE_int64(step, -1, "weights: of which checkpoint of --run_dir; -1: the newest");
+DEFINE_string(weights, "", "weights: raw, or ema_<decay>; empty: the longest EMA that the checkpoint holds");
+DEFINE_string(weights_file, "", "weights: a weights file in place of --run_dir; give --results_dir too");
+DEFINE_string(
+    samples, "",
+    "weights: images in place of a network's: HDF5 (a folder or a file), an .npz (arr_0, uint8 NHWC or NCHW), "
+    "or a folder of PNG and JPEG files");
+DEFINE_int64(count, 50000, "samples: how many a repeat; of --samples, all that are there");
+DEFINE_int64(repeats, 3,
+             "samples: how often, each time with samples of their own; the result has least, mean and most");
+DEFINE_uint64(seed, 0, "samples: of the noise, and of KID's subsets");
+DEFINE_string(
+    labels, "",
+    "samples: all (classes in turn), none (the null class), one class, or a list 0,3,7 taken in turn; empty: all "
+    "if the network has classes");
+DEFINE_string(keep_samples, "",
+              "samples: FILE.npz, where to keep those of the first repeat, as ADM's evaluator reads it");
+DEFINE_string(reference, "",
+              "reference: images (as --samples), or an .npz of statistics: mu, sigma, and maybe mu_s, sigma_s, arr_0");
+DEFINE_string(
+    features, "",
+    "reference: inception:FILE.safetensors (scripts/convert_inception.py makes it), torchscript:FILE.pt (NVIDIA's), or "
+    "digits:configs/digits/features.safetensors");
+DEFINE_string(results_dir, "", "output: where the result goes; empty: RUN/results");
+DEFINE_string(tag, "", "output: part of the result's name; empty: a hash of all settings that decide the numbers");
+DEFINE_string(solver, "dopri5",
+              "solver: dopri5: adaptive; or on a grid: euler, midpoint, heun2, rk4, rk4_38 or dp5 (1, 2, 2, 4, 4 and 6 "
+              "network evaluations a step)");
+DEFINE_double(atol, 1e-5, "solver: dopri5: absolute tolerance");
+DEFINE_double(rtol, 1e-5, "solver: dopri5: relative tolerance");
+DEFINE_string(
+    step_control, "sample",
+    "solver: dopri5: sample, each has steps of its own; or batch, all of a batch take the same, as torchdiffeq");
+DEFINE_int64(max_nfe, 100000, "solver: dopri5: network evaluations after which an image is an error");
+DEFINE_int32(steps, 50, "solver: steps of a grid");
+DEFINE_string(grid, "uniform", "solver: times of the steps: uniform, warped t = 1 - (1 - i/n)^2, or edm");
+DEFINE_bool(sweep, false,
+            "solver: in place of one: the FID of every solver against its network evaluations, all from the same "
+            "noises, and how far its samples are from a solution of 1,000 steps");
+DEFINE_string(sweep_nfe, "8,16,32,64,128", "solver: of --sweep: network evaluations an image, on grids");
+DEFINE_string(sweep_tolerances, "1e-2,1e-3,1e-4,1e-5", "solver: of --sweep: tolerances of dopri5; empty: without it");
+DEFINE_int64(net_batch, 64, "machine: samples a network call, always; another number may change an image's last bits");
+DEFINE_string(device, "auto", "machine: auto, cpu or cuda");
+DEFINE_int32(threads, 1,
+             "machine: threads a rank; another number may change last bits. 0: OMP_NUM_THREADS, or the rank's share of "
+             "the cores");
+
+namespace cfm::evaluator {
+
+ProgramHelp fid_help() {
+  return {"cfm_eval_fid",
+          "FID, sFID, Inception Score, KID, precision and recall of a checkpoint's samples, or of any images. Under "
+          "mpirun the ranks share the work and give the same numbers. The same command continues what was stopped or "
+          "killed.",
+          "mpirun -n 2 cfm_eval_fid --run_dir=runs/digits --reference=runs/demo/data/train --count=1000 "
+          "--features=digits:configs/digits/features.safetensors",
+          __FILE__,
+          {"weights", "samples", "reference", "solver", "output", "machine"}};
+}
+
+FidJob fid_job_from_flags() {
+  FidJob job;
+  job.weights = {FLAGS_run_dir, FLAGS_weights_file, FLAGS_step, FLAGS_weights};
+  job.samples = FLAGS_samples;
+  job.count = FLAGS_count;
+  job.repeats = FLAGS_repeats;
+  job.labels = FLAGS_labels;
+  job.sampling.ode.solver = FLAGS_solver;
+  job.sampling.ode.steps = FLAGS_steps;
+  job.sampling.ode.grid = FLAGS_grid;
+  job.sampling.ode.atol = FLAGS_atol;
+  job.sampling.ode.rtol = FLAGS_rtol;
+  job.sampling.ode.step_control = FLAGS_step_control;
+  job.sampling.ode.max_nfe = FLAGS_max_nfe;
+  job.sampling.net_batch = FLAGS_net_batch;
+  job.sampling.seed = FLAGS_seed;
+  job.reference = FLAGS_reference;
+  job.features = FLAGS_features;
+  job.results_dir = FLAGS_results_dir;
+  job.tag = FLAGS_tag;
+  job.keep_samples = FLAGS_keep_samples;
+  job.sweep = FLAGS_sweep;
+  job.sweep_over = {FLAGS_sweep_nfe, FLAGS_sweep_tolerances};
+  job.device = FLAGS_device;
+  job.threads = FLAGS_threads;
+  return job;
+}
+
+}  // namespace cfm::evaluator

@@ -1,0 +1,160 @@
+#include "evaluator/reference.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <system_error>
+
+#include "base/durable_file.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "checkpoint/safetensors.h"
+#include "evaluator/feature_pass.h"
+#include "evaluator/published_statistics.h"
+
+namespace cfm::evaluator {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kCacheVersion = "1";
+
+fs::path cache_folder() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  if (cache != nullptr && *cache != '\0') return fs::path(cache) / "cfm/fid";
+  return home != nullptr && *home != '\0' ? fs::path(home) / ".cache/cfm/fid" : fs::path();
+}
+
+// What a cached file must say of itself to be taken.
+checkpoint::Metadata provenance(const Reference& reference, const FeatureNetwork& network) {
+  checkpoint::Metadata metadata{{"cfm_fid_statistics", kCacheVersion},
+                                {"images", std::to_string(reference.count)},
+                                {"features", network.name},
+                                {"features_xxh3", network.hash},
+                                {"features_input", network.input},
+                                {"features_kept", std::to_string(kReferenceKept)}};
+  for (const auto& [name, value] : reference.identity)
+    if (name != "dataset_images_fingerprint") metadata[name] = value;  // may be learnt later
+  return metadata;
+}
+
+std::string content_hash(const checkpoint::NamedTensors& tensors) {
+  Xxh3 hash;
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor dense = tensor.contiguous();
+    hash.update(dense.const_data_ptr(), dense.nbytes());
+  }
+  return hash.hex();
+}
+
+fs::path cache_file(const checkpoint::Metadata& metadata) {
+  if (cache_folder().empty()) return {};
+  std::string text;
+  for (const auto& [name, value] : metadata) text += name + "=" + value + "\n";
+  return cache_folder() / (xxh3_128_hex(text.data(), text.size()) + ".safetensors");
+}
+
+// Fills `reference` from the cache if its file is there and whole; a damaged one is no file.
+bool recall(Reference& reference, const checkpoint::Metadata& expected) try {
+  if (reference.cache_file.empty() || !fs::exists(reference.cache_file)) return false;
+  const checkpoint::SafetensorsFile file = checkpoint::read_safetensors(reference.cache_file);
+  const std::map<std::string, at::Tensor> tensors(file.tensors.begin(), file.tensors.end());
+  for (const auto& [name, value] : expected)
+    if (!file.metadata.contains(name) || file.metadata.at(name) != value) return false;
+  check(
+      file.metadata.contains("content_xxh3_128") && file.metadata.at("content_xxh3_128") == content_hash(file.tensors),
+      reference.cache_file.string() + " is damaged");
+  Gaussian features{tensors.at("mean"), tensors.at("covariance")};
+  if (tensors.contains("spatial_mean"))
+    reference.spatial = Gaussian{tensors.at("spatial_mean"), tensors.at("spatial_covariance")};
+  reference.kept = tensors.at("kept");
+  reference.features = std::move(features);
+  reference.origin = "cache " + reference.cache_file.string();
+  return true;
+} catch (const std::exception& error) {
+  warn("statistics in the cache are not used: " + std::string(error.what()));
+  return false;
+}
+
+// Without the cache they are only computed again another time.
+void remember(const Reference& reference, checkpoint::Metadata metadata) try {
+  if (reference.cache_file.empty()) return;
+  fs::create_directories(reference.cache_file.parent_path());
+  checkpoint::NamedTensors tensors{
+      {"mean", reference.features->mean}, {"covariance", reference.features->covariance}, {"kept", reference.kept}};
+  if (reference.spatial) {
+    tensors.emplace_back("spatial_mean", reference.spatial->mean);
+    tensors.emplace_back("spatial_covariance", reference.spatial->covariance);
+  }
+  metadata["content_xxh3_128"] = content_hash(tensors);
+  const fs::path unfinished = reference.cache_file.string() + "." + std::to_string(::getpid()) + ".tmp";
+  checkpoint::write_safetensors(unfinished, tensors, metadata);
+  rename_durably(unfinished, reference.cache_file);
+} catch (const Error& error) {
+  warn("the reference's statistics are not cached: " + std::string(error.what()));
+} catch (const fs::filesystem_error& error) {
+  warn("the reference's statistics are not cached: " + std::string(error.what()));
+}
+
+}  // namespace
+
+Reference find_reference(const std::string& place, const FeatureNetwork& network, const parallel::MpiSession& session,
+                         data::Hdf5Process& hdf5) {
+  Reference reference;
+  PublishedStatistics published;
+  parallel::agree_on(session, [&] { published = read_published_statistics(place, network); });
+  if (published.has_images || !published.features) {
+    reference.images = open_image_source("--reference", place, session, hdf5);
+    reference.identity = reference.images->identity;
+    reference.count = reference.images->count;
+    parallel::agree_on(session, [&] {
+      network.check_takes(reference.images->shape);
+      check(reference.count >= 2, "--reference=" + place + " holds 1 image; a covariance takes at least 2");
+    });
+    reference.what = reference.images->what;
+  } else {
+    reference.identity = {{"file_xxh3", published.hash}};
+    reference.what = "--reference " + place + ": statistics";
+  }
+  if (session.rank() == 0) reference.cache_file = cache_file(provenance(reference, network));
+  bool complete = !reference.images.has_value();
+  if (session.rank() == 0 && reference.images) complete = recall(reference, provenance(reference, network));
+  if (published.features) {  // what is published stands, whatever images come with it
+    reference.published = true;
+    reference.count = 0;
+    reference.origin = "mu and sigma of " + place;
+    if (session.rank() == 0) {
+      reference.features = published.features;
+      reference.spatial = published.spatial;
+    }
+  }
+  reference.complete = session.control().any(session.rank() == 0 && complete);
+  return reference;
+}
+
+bool complete_reference(Reference& reference, const FeatureNetwork& network, SharedStop& stop,
+                        const parallel::MpiSession& session) {
+  if (reference.complete) return true;
+  FeaturePass pass{.count = reference.images->count, .kept = kReferenceKept};
+  pass.verb = "reference";
+  pass.stop = &stop;
+  const std::optional<FeatureSet> found = collect_features(*reference.images, pass, network, session);
+  if (!found) return false;
+  const FeatureSet& set = *found;
+  reference.complete = true;
+  if (session.rank() != 0) return true;
+  reference.kept = set.kept;
+  Reference computed = reference;
+  computed.count = reference.images->count;
+  computed.features = set.features->gaussian();
+  computed.spatial = set.spatial ? std::optional(set.spatial->gaussian()) : std::nullopt;
+  remember(computed, provenance(computed, network));
+  if (reference.published) return true;
+  reference = std::move(computed);
+  reference.origin = "computed from the images";
+  return true;
+}
+
+}  // namespace cfm::evaluator

@@ -1,0 +1,325 @@
+// cfm_eval_fid itself, on one rank and on several.
+#include "evaluator/fid.h"
+
+#include <signal.h>
+
+#include <thread>
+
+#include "checkpoint/safetensors.h"
+#include "data/image_file.h"
+#include "support/error_text.h"
+#include "support/feature_sets.h"
+#include "support/fid_program.h"
+#include "support/file_bytes.h"
+#include "support/training_run.h"
+
+namespace cfm::evaluator {
+namespace {
+
+using nlohmann::json;
+using test::CommandResult;
+using test::digit_bytes;
+using test::has;
+class EvalFid : public test::FidProgram {};
+
+std::string samples_flag(const std::string& place) { return " --samples=" + place; }
+
+TEST_F(EvalFid, IsSmallBetweenRealDigitsAndLargeForNoise) {
+  std::vector<uint8_t> noise(600 * 64);
+  for (size_t i = 0; i < noise.size(); ++i) noise[i] = static_cast<uint8_t>((i * 2654435761U) >> 13);
+  test::write_image_npz(path("noise.npz"), noise);
+  const std::string flags = digits() + " " + reference();
+  const json real = result_of(flags + samples_flag(path("others.npz")), "real");
+  const json same = result_of(flags + samples_flag(path("data")), "same");
+  const json worst = result_of(flags + samples_flag(path("noise.npz")), "worst");
+  const double traces = worst["fid"]["mean"];
+  EXPECT_NEAR(same["fid"]["mean"].get<double>(), 0, 1e-6);
+  EXPECT_GT(real["fid"]["mean"].get<double>(), 0.0);
+  EXPECT_LT(real["fid"]["mean"].get<double>(), 0.05 * traces);
+  EXPECT_LT(real["kid"]["mean"].get<double>(), 0.05 * worst["kid"]["mean"].get<double>());
+  EXPECT_GT(real["precision"]["mean"].get<double>(), 0.6);
+  EXPECT_GT(real["recall"]["mean"].get<double>(), 0.6);
+  EXPECT_LT(worst["precision"]["mean"].get<double>(), 0.3);
+  EXPECT_GT(real["is_10_splits"]["mean"].get<double>(), 7);  // ten digits, well told apart
+  EXPECT_TRUE(real["rank_deficient"].empty());
+  EXPECT_FALSE(real.contains("sfid"));
+}
+
+// Everything but the settings and the machine.
+json numbers_of(const json& result) {
+  json numbers = result;
+  for (const char* key : {"tag", "settings", "reference", "machine", "written", "seconds", "images", "samples_file"})
+    numbers.erase(key);
+  return numbers;
+}
+
+// 2 repeats of 3 blocks each.
+std::string drawn_flags() {
+  return " --count=1100 --repeats=2 --net_batch=64 --atol=1e-1 --rtol=1e-1 --seed=3 --max_nfe=1000";
+}
+
+TEST_F(EvalFid, GivesTheSameNumbersOnOneTwoAndThreeRanks) {
+  const std::string flags = "--weights_file=" + path("classes.safetensors") + " " + digits() + " " + reference() +
+                            drawn_flags() + " --keep_samples=";
+  const json one = result_of(flags + path("one.npz"), "one", 1, "cache1");
+  const json two = result_of(flags + path("two.npz"), "two", 2, "cache2");
+  const json three = result_of(flags + path("three.npz"), "three", 3, "cache3");
+  ASSERT_EQ(one["repeats"].size(), 2U);
+  EXPECT_EQ(numbers_of(one), numbers_of(two));
+  EXPECT_EQ(numbers_of(one), numbers_of(three));
+  EXPECT_EQ(one["settings"], three["settings"]);
+  EXPECT_EQ(test::bytes_of(path("one.npz")), test::bytes_of(path("two.npz")));
+  EXPECT_EQ(test::bytes_of(path("one.npz")), test::bytes_of(path("three.npz")));
+  EXPECT_EQ(one["repeats"][1]["first_sample"], 1152);  // whole batches of 64
+  EXPECT_NE(one["repeats"][0]["fid"], one["repeats"][1]["fid"]);
+  EXPECT_GT(one["repeats"][0]["nfe"].get<double>(), 7);  // 2 for the first step, 6 a step
+}
+
+TEST_F(EvalFid, OfOneSetOfSamplesIsTheSameHoweverManyAreDrawnBesideThem) {
+  const std::string flags = "--weights_file=" + path("classes.safetensors") + " " + digits() + " " + reference() +
+                            " --repeats=1 --solver=euler --steps=2 --net_batch=32 --keep_samples=";
+  result_of(flags + path("few.npz") + " --count=40", "few", 2);
+  result_of(flags + path("many.npz") + " --count=700", "many", 1);
+  const auto few = data::read_npz(path("few.npz")).at("arr_0").bytes;
+  const auto many = data::read_npz(path("many.npz")).at("arr_0").bytes;
+  ASSERT_EQ(few.size(), 40U * 64);
+  EXPECT_TRUE(std::equal(few.begin(), few.end(), many.begin()));
+}
+
+// cfm_sample draws along every path; its images are the ones that are measured.
+TEST_F(EvalFid, MeasuresTheImagesThatSamplingGivesAlongAnyPath) {
+  for (const std::string file : {"classes.safetensors", "ve.safetensors"}) {
+    const std::string solver = " --count=70 --solver=heun2 --steps=4 --net_batch=16 --seed=5";
+    const CommandResult sampled = test::run_command(CFM_BIN_DIR "/cfm_sample --weights_file=" + path(file) + solver +
+                                                    " --out=" + path("sampled.npz"));
+    ASSERT_EQ(sampled.exit_code, 0) << sampled.output;
+    const std::string kept = path(file + ".npz");
+    result_of("--weights_file=" + path(file) + " " + digits() + " " + reference() + solver +
+                  " --repeats=1 --keep_samples=" + kept,
+              "path-" + file, 2);
+    EXPECT_EQ(test::bytes_of(kept), test::bytes_of(path("sampled.npz"))) << file;
+  }
+}
+
+TEST_F(EvalFid, OfKeptSamplesIsThatOfTheDrawnOnesHoweverTheyLie) {
+  const std::string common = digits() + " " + reference();
+  const json drawn =
+      result_of("--weights_file=" + path("classes.safetensors") + " " + common +
+                    " --count=100 --repeats=1 --solver=euler --steps=2 --keep_samples=" + path("kept.npz"),
+                "drawn", 2);
+  const auto arrays = data::read_npz(path("kept.npz"));
+  ASSERT_EQ(arrays.at("arr_0").shape, (std::vector<int64_t>{100, 8, 8, 1}));
+  ASSERT_EQ(arrays.at("arr_1").shape, (std::vector<int64_t>{100}));
+  const std::vector<uint8_t>& bytes = arrays.at("arr_0").bytes;
+  std::filesystem::create_directories(path("pictures"));
+  for (int64_t i = 0; i < 100; ++i) {
+    const std::vector<uint8_t> pixels(bytes.begin() + i * 64, bytes.begin() + (i + 1) * 64);
+    data::write_png(path("pictures/" + std::to_string(1000 + i) + ".png"), {{1, 8, 8}, pixels});
+  }
+  test::write_image_shard(path("kept.h5"), bytes);
+  for (const std::string place : {"kept.npz", "pictures", "kept.h5"}) {
+    const json scored = result_of(common + samples_flag(path(place)), "of-" + place);
+    EXPECT_EQ(scored["fid"], drawn["fid"]) << place;
+    EXPECT_EQ(scored["recall"], drawn["recall"]) << place;
+  }
+  EXPECT_EQ(drawn["rank_deficient"].size(), 1U);  // 100 samples for 32 dimensions
+}
+
+TEST_F(EvalFid, OfACheckpointGoesIntoItsRunAndIsNotMadeTwice) {
+  const std::string flags = "--run_dir=" + path("run") + " " + digits() + " " + reference() +
+                            " --count=64 --repeats=1 --solver=euler --steps=1";
+  const CommandResult first = run(flags);
+  ASSERT_EQ(first.exit_code, 0) << first.output;
+  EXPECT_TRUE(has(first.output, {"step 100", "ema_0.9", "cost", "rank-deficient", "fid", "written"}));
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(path("run/results"))) files.push_back(entry.path());
+  ASSERT_EQ(files.size(), 1U);  // nothing but the result
+  EXPECT_TRUE(files[0].filename().string().starts_with("fid-step_000000100-")) << files[0];
+  const std::string bytes = test::bytes_of(files[0]);
+  const json result = json::parse(bytes);
+  EXPECT_EQ(result["settings"]["samples"]["weights_xxh3_128"],
+            checkpoint::file_hash(path("run/checkpoints/step_000000100/ema_0.9.safetensors")));
+  EXPECT_EQ(result["settings"]["features"]["xxh3_128"],
+            checkpoint::file_hash(CFM_SOURCE_DIR "/configs/digits/features.safetensors"));
+  EXPECT_EQ(result["settings"]["features"]["name"], "digits");
+  EXPECT_TRUE(result["settings"]["reference"].contains("dataset_fingerprint"));
+  EXPECT_FALSE(result["reference"]["identity"]["dataset_images_fingerprint"].get<std::string>().empty());
+  const CommandResult again = run(flags, 2);
+  EXPECT_EQ(again.exit_code, 0);
+  EXPECT_TRUE(has(again.output, {"the result is there already", files[0].filename().c_str()}));
+  EXPECT_EQ(test::bytes_of(files[0]), bytes);
+  const CommandResult other = run(flags + " --seed=1");
+  EXPECT_EQ(other.exit_code, 0) << other.output;
+  EXPECT_TRUE(has(other.output, {"cache "}));  // the reference's statistics are known by now
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(path("run/results")), {}), 2);
+  const std::string tag = result["tag"].get<std::string>();
+  const CommandResult refused = run(flags + " --seed=2 --tag=" + tag);
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_TRUE(has(refused.output, {"seed: there 0, here 2", "--tag"}));
+}
+
+TEST_F(EvalFid, DrawsAgainWhatIsDamagedInTheCache) {
+  const std::string flags = digits() + " " + reference() + samples_flag(path("others.npz"));
+  const json first = result_of(flags, "cached-1", 1, "damaged");
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(path("damaged")))
+    if (entry.is_regular_file()) test::flip_bit(entry.path(), std::filesystem::file_size(entry.path()) - 100);
+  const json second = result_of(flags, "cached-2", 1, "damaged");
+  EXPECT_EQ(numbers_of(first), numbers_of(second));
+  EXPECT_EQ(second["reference"]["statistics"], "computed from the images");
+  const json third = result_of(flags, "cached-3", 1, "damaged");
+  EXPECT_TRUE(third["reference"]["statistics"].get<std::string>().starts_with("cache ")) << third["reference"];
+}
+
+class StoppedFid : public EvalFid {
+ protected:
+  static std::vector<std::string> command(const std::string& tag, int ranks) {
+    std::vector<std::string> words = test::mpirun(ranks);
+    std::istringstream flags("--weights_file=" + path("classes.safetensors") + " " + digits() + " " + reference() +
+                             " --count=1600 --repeats=2 --solver=midpoint --steps=3 --seed=3 " + results() +
+                             " --tag=" + tag);
+    words.push_back(CFM_BIN_DIR "/cfm_eval_fid");
+    for (std::string flag; flags >> flag;) words.push_back(flag);
+    return words;
+  }
+  static std::string parts(const std::string& tag) { return path("results/fid-step_000000000-" + tag + ".parts"); }
+  static std::vector<std::filesystem::path> blocks(const std::string& tag) {
+    std::vector<std::filesystem::path> found;
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(parts(tag), error))
+      if (entry.path().extension() == ".safetensors") found.push_back(entry.path());
+    return found;
+  }
+  static void wait_for_blocks(test::Running& job, const std::string& tag, size_t count) {
+    for (int i = 0; i < 6000 && !job.ended() && blocks(tag).size() < count; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    ASSERT_FALSE(job.ended()) << job.wait().output;
+  }
+  static json finished(const std::string& tag, int ranks) {
+    const test::Finished done = test::run(command(tag, ranks), path("log"));
+    EXPECT_EQ(done.exit_code, 0) << done.output;
+    EXPECT_FALSE(std::filesystem::exists(parts(tag)));
+    return json::parse(std::ifstream(result_file(tag)), nullptr, /*allow_exceptions=*/false);
+  }
+};
+
+TEST_F(StoppedFid, ContinuesAfterAKillOnAnyNumberOfRanksBitForBit) {
+  const json whole = finished("whole", 2);
+  {
+    test::Running job(command("killed", 2), path("log"));
+    wait_for_blocks(job, "killed", 1);
+    kill(-job.pid(), SIGKILL);
+    EXPECT_EQ(job.wait().exit_code, 128 + SIGKILL);
+  }
+  std::this_thread::sleep_for(std::chrono::seconds(1));  // mpirun's ranks are not in its process group
+  const std::vector<std::filesystem::path> kept = blocks("killed");
+  ASSERT_FALSE(kept.empty());
+  test::flip_bit(kept[0], std::filesystem::file_size(kept[0]) - 10);
+  EXPECT_FALSE(std::filesystem::exists(result_file("killed")));
+  const json continued = finished("killed", 3);
+  EXPECT_TRUE(has(test::bytes_of(path("log")), {"drawn again"}));
+  EXPECT_EQ(numbers_of(continued), numbers_of(whole));
+}
+
+TEST_F(StoppedFid, StopsOnASignalAndAsksForRequeueing) {
+  test::Running job(command("stopped", 2), path("log"));
+  wait_for_blocks(job, "stopped", 1);
+  kill(job.pid(), SIGUSR1);
+  const test::Finished stopped = job.wait();
+  EXPECT_EQ(stopped.exit_code, 75) << stopped.output;
+  EXPECT_TRUE(has(stopped.output, {"stopped", "the same command continues"}));
+  EXPECT_FALSE(std::filesystem::exists(result_file("stopped")));
+  EXPECT_FALSE(blocks("stopped").empty() && !std::filesystem::exists(parts("stopped") + "/repeat-0.json"));
+  finished("stopped", 1);
+}
+
+TEST_F(EvalFid, SweepsSolversFromOneSetOfNoises) {
+  const json swept = result_of("--weights_file=" + path("classes.safetensors") + " " + digits() + " " + reference() +
+                                   " --count=64 --net_batch=4 --sweep --sweep_nfe=2,24 --sweep_tolerances=1e-2,1e-5",
+                               "swept", 2, "cache", "fid_sweep");
+  EXPECT_EQ(swept["metric"], "fid_sweep");
+  std::map<std::string, double> errors, nfe;
+  for (const json& point : swept["curve"]) {
+    const std::string name = point["solver"].get<std::string>() + "/" +
+                             (point.contains("steps") ? point["steps"] : point["tolerance"]).dump();
+    errors[name] = point["rms_error"];
+    nfe[name] = point["nfe"];
+  }
+  ASSERT_EQ(errors.size(), 11U);  // of 2 evaluations: 3 solvers; of 24: 6; 2 tolerances
+  EXPECT_LT(errors.at("euler/24"), errors.at("euler/2"));
+  EXPECT_LT(errors.at("midpoint/12"), errors.at("midpoint/1"));
+  EXPECT_LT(errors.at("rk4/6"), errors.at("euler/24"));
+  EXPECT_LT(errors.at("dopri5/1e-05"), errors.at("dopri5/0.01"));
+  EXPECT_EQ(nfe.at("dp5/4"), 24);
+  EXPECT_GT(nfe.at("dopri5/1e-05"), nfe.at("dopri5/0.01"));
+}
+
+TEST_F(EvalFid, RefusesWhatWouldNotWorkAtOnceWithExitCode2AndWithoutAResult) {
+  const std::string weights = "--weights_file=" + path("classes.safetensors"),
+                    out = " --results_dir=" + path("refused");
+  const std::string good = weights + " " + digits() + " " + reference() + out + " --count=64 --steps=1";
+  const std::string others = digits() + " " + reference() + out;
+  const std::string features = CFM_SOURCE_DIR "/configs/digits/features.safetensors";
+  const std::string bytes = test::bytes_of(features);
+  test::put_bytes(path("cut.safetensors"), bytes.substr(0, bytes.size() - 100));
+  auto tensors = checkpoint::read_safetensors(features).tensors;
+  tensors.front().second.flatten()[0] = NAN;
+  checkpoint::write_safetensors(path("nan.safetensors"), tensors, {});
+  auto network = checkpoint::read_safetensors(path("classes.safetensors"));
+  network.tensors.back().second.flatten()[0] = NAN;
+  checkpoint::write_safetensors(path("nan_network.safetensors"), network.tensors, network.metadata);
+  std::filesystem::create_directory(path("empty"));
+  test::write_image_npz(path("zero.npz"), {});
+  data::write_npz(path("floats.npz"), {{"arr_0", {"<i4", {1}, {0, 0, 0, 0}}}});
+  data::write_npz(path("large.npz"), {{"arr_0", {"|u1", {2, 16, 16, 1}, std::vector<uint8_t>(512)}}});
+  test::write_image_npz(path("one.npz"), digit_bytes(0, 1));
+  const std::vector<std::pair<std::string, std::vector<const char*>>> cases{
+      {"--count=64", {"--run_dir and --weights_file", "--reference", "--features", "--results_dir"}},
+      {weights + " " + reference() + out + " --features=digits", {"--features=digits", "inception:FILE"}},
+      {weights + " " + reference() + out + " --features=dino:x", {"--features=dino:x"}},
+      {weights + " " + reference() + out + " --features=inception:" + features,
+       {"features.safetensors", "Conv2d_1a_3x3.conv.weight", "missing", "convert_inception"}},
+      {weights + " " + reference() + out + " --features=digits:" + path("classes.safetensors"),
+       {"classes.safetensors", "conv1.weight", "missing"}},
+      {weights + " " + reference() + out + " --features=digits:" + path("cut.safetensors"), {"cut.safetensors"}},
+      {weights + " " + reference() + out + " --features=digits:" + path("nan.safetensors"),
+       {"nan.safetensors", "not finite"}},
+      {"--weights_file=" + path("nan_network.safetensors") + " " + others, {"nan_network.safetensors", "not finite"}},
+      {weights + " " + digits() + out + " --reference=" + path("nothing"), {"--reference", "nothing", "no such"}},
+      {weights + " " + digits() + out + " --reference=" + path("one.npz"), {"one.npz", "at least 2"}},
+      {weights + " " + digits() + out + " --reference=" + path("large.npz"), {"8x8", "1x16x16"}},
+      {others + samples_flag(path("empty")), {"--samples", "empty", "no pictures"}},
+      {others + samples_flag(path("zero.npz")), {"zero.npz", "no images"}},
+      {others + samples_flag(path("floats.npz")), {"floats.npz", "int32", "uint8"}},
+      {others + samples_flag(path("one.npz")), {"one.npz", "at least 2"}},
+      {others + samples_flag(path("large.npz")), {"8x8", "1x16x16"}},
+      {others + samples_flag(path("others.npz")) + " " + weights, {"one of the three"}},
+      {others + samples_flag(path("others.npz")) + " --sweep", {"--sweep"}},
+      {good + " --repeats=0", {"--repeats=0"}},
+      {good + " --count=1", {"--count"}},
+      {good + " --labels=9", {"--labels=9", "0..2"}},
+      {good + " --solver=dopri", {"--solver=dopri", "midpoint"}},
+      {good + " --keep_samples=" + path("nowhere/x.npz"), {"--keep_samples", "no folder"}},
+      {good + " --sweep --sweep_nfe=8,x", {"--sweep_nfe=8,x"}},
+      {good + " --sweep --sweep_tolerances=2", {"--sweep_tolerances=2"}},
+      {good + " --tag=../x", {"--tag=../x"}},
+  };
+  for (const auto& [arguments, parts] : cases) {
+    const CommandResult result = run(arguments, 2);
+    EXPECT_EQ(result.exit_code, 2) << arguments << "\n" << result.output;
+    for (const char* part : parts) EXPECT_TRUE(has(result.output, {part})) << arguments;
+    const size_t first = result.output.find("cfm: error:");
+    ASSERT_NE(first, std::string::npos) << result.output;
+    EXPECT_EQ(result.output.find("cfm: error:", first + 1), std::string::npos) << "said twice: " << result.output;
+    EXPECT_FALSE(std::filesystem::exists(path("refused"))) << arguments;
+  }
+}
+
+TEST_F(EvalFid, ExplainsItselfOnAScreen) {
+  const CommandResult result = run("--help", 2);
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_TRUE(has(result.output, {"--reference", "--features", "--sweep", "cfm_eval_fid --run_dir=runs/digits"}));
+  EXPECT_LT(std::count(result.output.begin(), result.output.end(), '\n'), 70);
+}
+
+}  // namespace
+}  // namespace cfm::evaluator
