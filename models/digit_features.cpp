@@ -18,7 +18,7 @@ std::vector<std::pair<std::string, std::vector<int64_t>>> digit_shapes() {
           {"conv2.bias", {32}},
           {"conv3.weight", {32, 32, 3, 3}},
           {"conv3.bias", {32}},
-          {"features.weight", {kDigitFeatures, 32 * 4 * 4}},
+          {"features.weight", {kDigitFeatures, int64_t{32} * 4 * 4}},
           {"features.bias", {kDigitFeatures}},
           {"logits.weight", {10, kDigitFeatures}},
           {"logits.bias", {10}}};
