@@ -11,12 +11,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <random>
 #include <sstream>
 #include <utility>
 
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "base/hash.h"
 
 namespace cfm {
 namespace {
@@ -32,13 +32,6 @@ int number_or_zero(const std::string& text) {
   int value = 0;
   std::from_chars(text.data(), text.data() + text.size(), value);
   return value;
-}
-
-std::string random_id() {
-  std::random_device random;
-  std::array<char, 33> text{};
-  std::snprintf(text.data(), text.size(), "%08x%08x%08x%08x", random(), random(), random(), random());
-  return text.data();
 }
 
 // "4711-123456": the number and when it began, in clock ticks since boot; empty if there is no such process.
@@ -64,12 +57,18 @@ std::string this_space() {
 LeaseHolder this_process() {
   std::array<char, 256> host{};
   ::gethostname(host.data(), host.size() - 1);
-  return {.id = random_id(),
-          .host = host.data(),
-          .space = this_space(),
-          .process = process_name(::getpid()),
-          .job = from_environment("SLURM_JOB_ID"),
-          .attempt = number_or_zero(from_environment("SLURM_RESTART_COUNT"))};
+  LeaseHolder holder{.id = "",
+                     .host = host.data(),
+                     .space = this_space(),
+                     .process = process_name(::getpid()),
+                     .job = from_environment("SLURM_JOB_ID"),
+                     .attempt = number_or_zero(from_environment("SLURM_RESTART_COUNT"))};
+  // A process that takes several at one time does so on several stacks.
+  std::ostringstream all;
+  all << holder.host << holder.space << holder.process << std::chrono::steady_clock::now().time_since_epoch().count()
+      << static_cast<const void*>(&holder);
+  holder.id = xxh3_128_hex(all.str().data(), all.str().size());
+  return holder;
 }
 
 std::string text_of(const LeaseHolder& holder, uint64_t beat) {
