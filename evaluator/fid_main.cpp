@@ -15,6 +15,8 @@ int main(int argc, char** argv) {
       if (session.rank() == 0) std::fputs(cfm::help_text(help).c_str(), stdout);
       return cfm::ExitCode::kDone;
     }
-    return cfm::evaluator::evaluate_fid(cfm::evaluator::fid_job_from_flags(), session, stop, hdf5);
+    return cfm::naming_places(help, arguments, [&] {
+      return cfm::evaluator::evaluate_fid(cfm::evaluator::fid_job_from_flags(), session, stop, hdf5);
+    });
   });
 }
