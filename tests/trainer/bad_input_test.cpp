@@ -93,8 +93,8 @@ TEST_F(BadInput, GlobalBatchOfZero) {
 }
 TEST_F(BadInput, AValueThatWontDoInAFlagfileIsNamedWithItsLine) {
   expect_refused({"--flagfile=" + flagfile("\n--keep_last=-3\n--val_images=0 # none\n")},
-                 {"--keep_last=-3: must not be negative (", "bad.flags:2)",
-                  "--val_images=0: must be at least 1 (", "bad.flags:3)"});
+                 {"--keep_last=-3: must not be negative (", "bad.flags:2)", "--val_images=0: must be at least 1 (",
+                  "bad.flags:3)"});
   expect_refused({"--flagfile=" + flagfile("--data_groups=7\n")}, {"--data_groups=7 does not divide", "bad.flags:1)"});
 }
 TEST_F(BadInput, MoreRanksThanImagesInABatch) {

@@ -71,12 +71,10 @@ TEST_F(NodeData, GroupsThatCannotBeDealtAreRefusedWithTheLegalValues) {
   EXPECT_NE(nodes.output.find("Legal numbers of nodes: 1, 2, 4."), std::string::npos) << nodes.output;
   const Finished batch = train("b", 1, {"--steps=2", "--data_groups=5"});
   EXPECT_EQ(batch.exit_code, 2);
-  EXPECT_NE(batch.output.find("legal for 1 node: 1, 2, 3, 4, 6, 8, 12, 24."), std::string::npos)
-      << batch.output;
+  EXPECT_NE(batch.output.find("legal for 1 node: 1, 2, 3, 4, 6, 8, 12, 24."), std::string::npos) << batch.output;
   const Finished both = train("d", 2, {"--steps=2", "--data_groups=10", "--ranks_per_node=1"});
   EXPECT_EQ(both.exit_code, 2);
-  EXPECT_NE(both.output.find("legal for 2 nodes: 2, 4, 6, 8, 12, 24."), std::string::npos)
-      << both.output;
+  EXPECT_NE(both.output.find("legal for 2 nodes: 2, 4, 6, 8, 12, 24."), std::string::npos) << both.output;
   const Finished few = train("e", 2, {"--steps=2", "--ranks_per_node=3"});
   EXPECT_EQ(few.exit_code, 2);
   EXPECT_NE(few.output.find("--ranks_per_node=3: the job has 2 ranks"), std::string::npos) << few.output;
