@@ -8,13 +8,13 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 #include <utility>
 
 #include "base/durable_file.h"
+#include "base/environment.h"
 #include "base/error.h"
 #include "base/hash.h"
 
@@ -22,11 +22,6 @@ namespace cfm {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string from_environment(const char* name) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? "" : text;
-}
 
 int number_or_zero(const std::string& text) {
   int value = 0;

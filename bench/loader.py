@@ -64,7 +64,7 @@ def made_images(size, count):
 
 
 def write(folder, layout, images, labels):
-    """The images in a layout that people have; its path and how many of them are in it."""
+    """The images in a layout that people have; its path."""
     path, count, row = f"{folder}/{layout}.h5", len(images), images.shape[1:]
     if layout == "ours":
         np.save(f"{folder}/images.npy", images)
@@ -72,7 +72,7 @@ def write(folder, layout, images, labels):
         subprocess.run(["cfm_pack", f"--source={folder}/images.npy,{folder}/labels.npy", f"--out={folder}/ours",
                         "--split=train", "--shards=2"], check=True, stdout=subprocess.DEVNULL)
         os.remove(f"{folder}/images.npy")
-        return f"{folder}/ours/train", count
+        return f"{folder}/ours/train"
     with h5py.File(path, "w", userblock_size=4096 if layout == "userblock" else 0) as file:
         if layout == "biggan":  # BigGAN-PyTorch's make_hdf5.py
             file.create_dataset("imgs", data=images, chunks=(500, *row), maxshape=(None, *row))
@@ -90,8 +90,8 @@ def write(folder, layout, images, labels):
         else:
             file.create_dataset("imgs", data=images, chunks=(128, *row), compression="gzip", compression_opts=1,
                                 shuffle=layout == "shuffle")
-        file["labels"] = labels[:count]
-    return path, count
+        file["labels"] = labels
+    return path
 
 
 def expected_sum(images, labels, stride=1):
@@ -186,8 +186,8 @@ for size in map(int, arguments.sizes.split(",")):
     images, labels = made_images(size, IMAGES[size])
     for layout in arguments.layouts.split(","):
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            path, count = write(folder, layout, images, labels)
-            print(f"{size} px, {layout}: {count} images; load {os.getloadavg()[0]:.1f}", flush=True)
-            measure_layout(size, layout, path, images[:count], labels[:count])
+            path = write(folder, layout, images, labels)
+            print(f"{size} px, {layout}: {len(images)} images; load {os.getloadavg()[0]:.1f}", flush=True)
+            measure_layout(size, layout, path, images, labels)
             if layout == "biggan" and arguments.peers:
                 measure_peers(size, path, images, labels)

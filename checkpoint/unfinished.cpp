@@ -7,9 +7,10 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
-#include <cstdlib>
 #include <string_view>
 #include <system_error>
+
+#include "base/environment.h"
 
 namespace cfm::checkpoint {
 namespace {
@@ -17,11 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr auto kSurelyDead = std::chrono::hours(1);
-
-std::string from_environment(const char* name, const std::string& otherwise) {
-  const char* const text = std::getenv(name);
-  return text == nullptr || *text == '\0' ? otherwise : text;
-}
 
 // "4711" of step_000012000.4711.0.tmp; empty for a name without a job.
 std::string job_of(std::string_view name) {

@@ -6,7 +6,7 @@
 
 #include "base/number_text.h"
 #include "base/open_files.h"
-#include "data/split_name.h"
+#include "data/file_names.h"
 
 namespace cfm::data {
 namespace {
@@ -21,7 +21,7 @@ std::vector<path> shard_files(const path& place) {
   if (!std::filesystem::is_directory(status)) return {place};
   std::vector<path> files;
   for (const auto& entry : std::filesystem::directory_iterator(place))
-    if (entry.path().extension() == ".h5" || entry.path().extension() == ".hdf5") files.push_back(entry.path());
+    if (is_hdf5_name(entry.path())) files.push_back(entry.path());
   check(!files.empty(),
         "folder " + place.string() + " holds no shards (*.h5, *.hdf5). " +
             (std::filesystem::is_directory(place / "train") ? "Name a split's folder: " + (place / "train").string()

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/durable_file.h"
+#include "base/environment.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "data/fingerprint.h"
@@ -21,13 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 
 // ---- what is remembered of files that others wrote ----
-
-fs::path cache_folder() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
-  if (cache != nullptr && *cache != '\0') return fs::path(cache) / "cfm/fingerprints";
-  return home != nullptr && *home != '\0' ? fs::path(home) / ".cache/cfm/fingerprints" : fs::path();
-}
 
 struct Identity {
   std::string path;
@@ -44,7 +37,7 @@ std::optional<Identity> identity_of(const fs::path& file) {
 }
 
 fs::path cache_file(const Identity& identity) {
-  return cache_folder() / (xxh3_128_hex(identity.path.data(), identity.path.size()) + ".json");
+  return cache_folder("fingerprints") / (xxh3_128_hex(identity.path.data(), identity.path.size()) + ".json");
 }
 
 // The order-free fingerprint of all images of `file`, if an earlier reading left it; empty otherwise.
@@ -62,8 +55,8 @@ std::string recall(const fs::path& file) try {
 // Keeps a note where it can; without one the file is only read again another time.
 void remember(const fs::path& file, const std::string& images) try {
   const auto identity = identity_of(file);
-  if (!identity || cache_folder().empty()) return;
-  fs::create_directories(cache_folder());
+  if (!identity || cache_folder("fingerprints").empty()) return;
+  fs::create_directories(cache_folder("fingerprints"));
   const nlohmann::json note{
       {"path", identity->path}, {"size", identity->size}, {"changed", identity->changed}, {"images", images}};
   write_durably(cache_file(*identity), note.dump(1));

@@ -14,6 +14,7 @@
 #include "checkpoint/safetensors.h"
 #include "data/array_file.h"
 #include "data/dataset.h"
+#include "data/file_names.h"
 #include "data/image_file.h"
 #include "data/planar.h"
 #include "parallel/node_layout.h"
@@ -125,16 +126,10 @@ ImageSource array_images(const std::string& flag, const fs::path& npz, const par
 
 // ---- pictures ----
 
-bool is_picture(const fs::path& file) {
-  std::string extension = file.extension().string();
-  std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return std::tolower(c); });
-  return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
-}
-
 std::vector<fs::path> pictures_in(const fs::path& folder) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_regular_file() && is_picture(entry.path())) files.push_back(entry.path());
+    if (entry.is_regular_file() && data::is_image_name(entry.path())) files.push_back(entry.path());
   std::ranges::sort(files);
   return files;
 }
@@ -181,9 +176,8 @@ ImageSource pictures(const std::string& flag, const fs::path& folder, const para
 }
 
 bool holds_hdf5(const fs::path& folder) {
-  return std::ranges::any_of(fs::directory_iterator(folder), [](const fs::directory_entry& entry) {
-    return entry.path().extension() == ".h5" || entry.path().extension() == ".hdf5";
-  });
+  return std::ranges::any_of(fs::directory_iterator(folder),
+                             [](const fs::directory_entry& entry) { return data::is_hdf5_name(entry.path()); });
 }
 
 }  // namespace
@@ -200,7 +194,7 @@ ImageSource open_image_source(const std::string& flag, const std::string& place,
       kind = holds_hdf5(path) ? "shards" : "pictures";
     } else {
       kind = path.extension() == ".npz" ? "array" : "shards";
-      check(kind == "array" || path.extension() == ".h5" || path.extension() == ".hdf5",
+      check(kind == "array" || data::is_hdf5_name(path),
             flag + "=" + place + ": expected a folder, or a file that ends in .h5, .hdf5 or .npz");
     }
   });

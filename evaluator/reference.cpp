@@ -2,10 +2,10 @@
 
 #include <unistd.h>
 
-#include <cstdlib>
 #include <system_error>
 
 #include "base/durable_file.h"
+#include "base/environment.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -19,13 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kCacheVersion = "1";
-
-fs::path cache_folder() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
-  if (cache != nullptr && *cache != '\0') return fs::path(cache) / "cfm/fid";
-  return home != nullptr && *home != '\0' ? fs::path(home) / ".cache/cfm/fid" : fs::path();
-}
 
 // What a cached file must say of itself to be taken.
 checkpoint::Metadata provenance(const Reference& reference, const FeatureNetwork& network) {
@@ -50,10 +43,10 @@ std::string content_hash(const checkpoint::NamedTensors& tensors) {
 }
 
 fs::path cache_file(const checkpoint::Metadata& metadata) {
-  if (cache_folder().empty()) return {};
+  if (cache_folder("fid").empty()) return {};
   std::string text;
   for (const auto& [name, value] : metadata) text += name + "=" + value + "\n";
-  return cache_folder() / (xxh3_128_hex(text.data(), text.size()) + ".safetensors");
+  return cache_folder("fid") / (xxh3_128_hex(text.data(), text.size()) + ".safetensors");
 }
 
 // Fills `reference` from the cache if its file is there and whole; a damaged one is no file.

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "data/file_names.h"
 #include "packer/image_names.h"
 #include "packer/image_source.h"
 
@@ -53,7 +54,7 @@ Listing list(const path& folder) {
     std::string name = entry.path().filename().string();
     if (entry.is_directory()) {
       listing.folders.push_back(std::move(name));
-    } else if (is_image_name(name)) {
+    } else if (data::is_image_name(name)) {
       listing.images.push_back(std::move(name));
     } else {
       if (listing.others++ == 0 || name < listing.first_other) listing.first_other = std::move(name);

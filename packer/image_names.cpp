@@ -4,7 +4,7 @@
 #include <cctype>
 
 #include "base/error.h"
-#include "data/split_name.h"
+#include "data/file_names.h"
 
 namespace cfm::packer {
 namespace {
@@ -38,11 +38,6 @@ bool is_compressed_name(const path& file) {
   for (const char* compressed : {".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".rar", ".7z"})
     if (extension == compressed) return true;
   return false;
-}
-
-bool is_image_name(const path& file) {
-  const std::string extension = lower(file.extension().string());
-  return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
 }
 
 bool path_before(std::string_view a, std::string_view b) {

@@ -12,9 +12,6 @@ namespace cfm::packer {
 // Whether `file` is named like a compressed archive, in which images cannot be read one by one.
 bool is_compressed_name(const std::filesystem::path& file);
 
-// .png, .jpg or .jpeg, whatever the case.
-bool is_image_name(const std::filesystem::path& file);
-
 // Order of relative paths: files of a folder before those of its folders, each by name.
 bool path_before(std::string_view a, std::string_view b);
 
@@ -28,7 +25,7 @@ std::string flat_note();
 // "3 files are not named .png, ... and were left out: notes.txt, ..."
 std::string left_out_note(int64_t count, const std::string& first);
 
-// The files that the split called `split` takes (data/split_name.h). If they belong to several splits, train takes
+// The files that the split called `split` takes (data/file_names.h). If they belong to several splits, train takes
 // those of kTrain, val and test those named so, or else the others that are not for training; any other name of a split
 // is an Error naming the choices. Files of kNone beside others are refused.
 std::vector<std::filesystem::path> of_split(std::vector<std::filesystem::path> files, const std::string& split,

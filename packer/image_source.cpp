@@ -4,7 +4,7 @@
 #include <cstdio>
 
 #include "base/error.h"
-#include "data/split_name.h"
+#include "data/file_names.h"
 #include "packer/array_source.h"
 #include "packer/batch_source.h"
 #include "packer/hdf5_source.h"
@@ -34,13 +34,13 @@ Listing list(const path& folder) {
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const path& file = entry.path();
     const std::string extension = file.extension().string();
-    if (entry.is_directory() || is_image_name(file))
+    if (entry.is_directory() || data::is_image_name(file))
       listing.images_or_folders = true;
     else if (extension == ".tar")
       listing.tars.push_back(file);
     else if (extension == ".npz")
       listing.arrays.push_back(file);
-    else if (extension == ".h5" || extension == ".hdf5")
+    else if (data::is_hdf5_name(file))
       listing.hdf5.push_back(file);
     else if (extension == ".bin")
       listing.records.push_back(file);
@@ -111,7 +111,7 @@ ImageSource open_source(const std::string& source, const SourceOptions& options)
   check(!is_compressed_name(file),
         "--source=" + source + " is compressed: images in it cannot be read one by one. Decompress it first.");
   if (extension == ".tar") return open_tar(file);
-  if (extension == ".h5" || extension == ".hdf5") return open_hdf5(file, options);
+  if (data::is_hdf5_name(file)) return open_hdf5(file, options);
   if (extension == ".npz") return open_npz_images({file}, options, file.string());
   if (extension == ".npy") return open_npy_images(file, comma == std::string::npos ? "" : source.substr(comma + 5));
   if (extension == ".bin") return open_cifar10_binary({file}, file.string());

@@ -6,6 +6,7 @@
 
 #include "data/array_file.h"
 #include "data/dataset.h"
+#include "data/file_names.h"
 #include "data/fingerprint.h"
 #include "packer/batch_source.h"
 #include "packer/image_source.h"
@@ -134,9 +135,8 @@ std::string source_text(const std::filesystem::path& path, data::Hdf5Process& hd
 }
 
 bool is_hdf5_folder(const std::filesystem::path& folder) {
-  return std::ranges::any_of(std::filesystem::directory_iterator(folder), [](const auto& entry) {
-    return entry.path().extension() == ".h5" || entry.path().extension() == ".hdf5";
-  });
+  return std::ranges::any_of(std::filesystem::directory_iterator(folder),
+                             [](const auto& entry) { return data::is_hdf5_name(entry.path()); });
 }
 
 bool is_for_packing(const std::filesystem::path& file) {

@@ -57,17 +57,11 @@ int inspect_all(const std::vector<std::string>& files) {
   return exit_code;
 }
 
-cfm::ExitCode run(const std::vector<std::string>& arguments, const cfm::parallel::MpiSession& session,
-                  cfm::data::Hdf5Process& hdf5) {
-  const cfm::ProgramHelp help = cfm::packer::program_help();
-  const bool leads = session.rank() == 0;
-  if (cfm::parse_command_line(help, arguments)) {
-    if (leads) std::fputs(cfm::help_text(help).c_str(), stdout);
-    return cfm::ExitCode::kDone;
-  }
+cfm::ExitCode run(const cfm::parallel::MpiSession& session, cfm::data::Hdf5Process& hdf5) {
   const auto start = std::chrono::steady_clock::now();
   const cfm::packer::PackReport report = cfm::packer::pack(cfm::packer::config_from_flags(), session, &hdf5);
-  if (leads) say_report(report, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  if (session.rank() == 0)
+    say_report(report, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return cfm::ExitCode::kDone;
 }
 
@@ -94,7 +88,6 @@ int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   if (!arguments.empty() && arguments[0] == "--inspect") return inspect({arguments.begin() + 1, arguments.end()});
   cfm::data::Hdf5Process hdf5;  // forks, so before MPI
-  return cfm::parallel::run_mpi_main(argc, argv, [&](cfm::parallel::MpiSession& session) {
-    return cfm::naming_places(cfm::packer::program_help(), arguments, [&] { return run(arguments, session, hdf5); });
-  });
+  return cfm::parallel::run_program(argc, argv, cfm::packer::program_help(),
+                                    [&](cfm::parallel::MpiSession& session) { return run(session, hdf5); });
 }

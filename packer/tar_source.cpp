@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/open_files.h"
-#include "data/split_name.h"
+#include "data/file_names.h"
 #include "packer/image_names.h"
 #include "packer/tar_file.h"
 
@@ -38,9 +38,9 @@ struct Index {
     const size_t before = images.size();
     for_each_tar_member(archive, [&](TarMember member) {
       if (member.folder) return;
-      if (!member.link.empty() && is_image_name(member.path))
+      if (!member.link.empty() && data::is_image_name(member.path))
         links.push_back(std::move(member));
-      else if (member.regular && is_image_name(member.path))
+      else if (member.regular && data::is_image_name(member.path))
         images.push_back({prefix + member.path, number, offset + member.offset, member.size});
       else if (member.regular && member.path.ends_with(".tar"))
         inner.push_back(std::move(member));

@@ -136,4 +136,15 @@ int run_mpi_main(int argc, char** argv, const std::function<ExitCode(MpiSession&
   return static_cast<int>(session->leave(code, shared_error));
 }
 
+int run_program(int argc, char** argv, const ProgramHelp& program, const std::function<ExitCode(MpiSession&)>& body) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  return run_mpi_main(argc, argv, [&](MpiSession& session) {
+    if (parse_command_line(program, arguments)) {
+      if (session.rank() == 0) std::fputs(help_text(program).c_str(), stdout);
+      return ExitCode::kDone;
+    }
+    return naming_places(program, arguments, [&] { return body(session); });
+  });
+}
+
 }  // namespace cfm::parallel

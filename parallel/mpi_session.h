@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/command_line.h"
 #include "base/error.h"
 
 namespace cfm::parallel {
@@ -94,5 +95,9 @@ void agree_on(const MpiSession& session, const std::function<void()>& work);
 // and all ranks return its code; any other exception is printed with rank and host and ends all ranks by MPI_Abort with
 // its code (kRetry for what is not an Error).
 int run_mpi_main(int argc, char** argv, const std::function<ExitCode(MpiSession&)>& body);
+
+// The same for a program with flags: they are read first (base/command_line.h), --help is answered by rank 0, and a
+// refusal of `body` names the places in flagfiles where its flags stand.
+int run_program(int argc, char** argv, const ProgramHelp& program, const std::function<ExitCode(MpiSession&)>& body);
 
 }  // namespace cfm::parallel

@@ -224,8 +224,7 @@ TrainConfig config_from_flags(Problems& problems) {
 
 }  // namespace
 
-std::optional<TrainConfig> read_flags(const std::vector<std::string>& arguments) {
-  if (parse_command_line(program_help(), arguments)) return {};
+TrainConfig train_config_from_flags() {
   Problems problems;
   TrainConfig config = config_from_flags(problems);
   for (const std::string& problem : config.validate()) problems.push_back(problem);
@@ -238,6 +237,9 @@ std::optional<TrainConfig> read_flags(const std::vector<std::string>& arguments)
   return config;
 }
 
-std::string help() { return help_text(program_help()); }
+std::optional<TrainConfig> read_flags(const std::vector<std::string>& arguments) {
+  if (parse_command_line(program_help(), arguments)) return {};
+  return train_config_from_flags();
+}
 
 }  // namespace cfm::trainer

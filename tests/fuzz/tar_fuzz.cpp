@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "data/file_names.h"
 #include "packer/image_names.h"
 #include "packer/tar_file.h"
 
@@ -19,7 +20,7 @@ void read(std::string_view bytes) {
   try {
     cfm::packer::for_each_tar_member(archive, [&](const cfm::packer::TarMember& member) {
       if (member.offset > bytes.size() || member.size > bytes.size() - member.offset) std::abort();
-      cfm::packer::is_image_name(member.path);
+      cfm::data::is_image_name(member.path);
       cfm::packer::path_before(member.path, "n01440764/a.JPEG");
     });
   } catch (const cfm::Error&) {

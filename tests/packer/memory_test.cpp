@@ -14,64 +14,60 @@ using tests::ScratchDirectory;
 constexpr double kMegabytesOfAnImage = 3 * 64 * 64 / 1e6;
 constexpr int kFew = 1000, kMany = 25000;  // 12 and 307 MB
 
-// Megabytes that cfm_pack had resident at its most; `make` is Python that writes the images x to the file `name`.
-double peak_megabytes(const ScratchDirectory& folder, int images, const std::string& name, const std::string& make) {
-  tests::run_python(folder.path(),
-                    "import numpy as np\n"
-                    "x = np.lib.format.open_memmap('x.npy', 'w+', np.uint8, (" +
-                        std::to_string(images) +
-                        ", 3, 64, 64))\n"
-                        "x[:] = np.arange(len(x), dtype=np.uint8)[:, None, None, None]\n" +
-                        make);
+// Megabytes that cfm_pack had resident at its most, given `arguments` (Python's strings) after `before` (Python too).
+double peak_megabytes(const ScratchDirectory& folder, const std::string& before, const std::string& arguments) {
+  tests::run_python(folder.path(), before);
   const std::string output =
-      tests::run_python(folder.path(),
-                        "import os, shutil\n"
-                        "shutil.rmtree('out', ignore_errors=True)\n"
-                        "null = os.open(os.devnull, os.O_WRONLY)\n"
-                        "process = os.posix_spawn('" CFM_BIN_DIR "/cfm_pack', ['cfm_pack', '--source=" +
-                            name +
-                            "', '--out=out', '--shards=3'], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, null, 1), "
-                            "(os.POSIX_SPAWN_DUP2, null, 2)])\n"
-                            "_, status, usage = os.wait4(process, 0)\n"
-                            "assert status == 0\n"
-                            "assert sum(e.stat().st_size for e in os.scandir('out/train')) > " +
-                            std::to_string(images) + " * 3 * 64 * 64\nprint(usage.ru_maxrss * 1024 / 1e6)\n");
+      tests::run_python(folder.path(), "program, arguments = '" CFM_BIN_DIR "/cfm_pack', [" + arguments + R"(]
+import os
+null = os.open(os.devnull, os.O_WRONLY)
+process = os.posix_spawn(program, ['cfm_pack'] + arguments, os.environ,
+                         file_actions=[(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)])
+_, status, usage = os.wait4(process, 0)
+assert status == 0
+print(usage.ru_maxrss * 1024 / 1e6)
+)");
   return std::strtod(output.c_str(), nullptr);
+}
+
+// Of packing so many images; `make` is Python that writes them, x, to the file `name`.
+double peak_of_packing(const ScratchDirectory& folder, int images, const std::string& name, const std::string& make) {
+  const double peak = peak_megabytes(folder, "images = " + std::to_string(images) + R"(
+import shutil
+import numpy as np
+shutil.rmtree('out', ignore_errors=True)
+x = np.lib.format.open_memmap('x.npy', 'w+', np.uint8, (images, 3, 64, 64))
+x[:] = np.arange(len(x), dtype=np.uint8)[:, None, None, None]
+)" + make,
+                                     "'--source=" + name + "', '--out=out', '--shards=3'");
+  uintmax_t bytes = 0;
+  for (const auto& file : std::filesystem::directory_iterator(folder / "out/train")) bytes += file.file_size();
+  EXPECT_GT(static_cast<double>(bytes), images * kMegabytesOfAnImage * 1e6) << "it is not all there";
+  return peak;
 }
 
 void expect_no_growth(const std::string& name, const std::string& make) {
   const ScratchDirectory folder;
-  const double few = peak_megabytes(folder, kFew, name, make), many = peak_megabytes(folder, kMany, name, make);
+  const double few = peak_of_packing(folder, kFew, name, make), many = peak_of_packing(folder, kMany, name, make);
   EXPECT_GT(few, 10) << "a program takes more than that: nothing was measured";
   EXPECT_LT(many - few, 0.2 * (kMany - kFew) * kMegabytesOfAnImage);
 }
 
-// Peak of cfm_pack --inspect, which lists all images and reads the first, of so many names of a few pictures in `kind`.
+// Of cfm_pack --inspect, which lists all images and reads the first, of so many names of a few pictures in `kind`.
 double peak_of_listing(const ScratchDirectory& folder, int names, const std::string& kind) {
-  tests::run_python(folder.path(),
-                    "import os, shutil, tarfile\nfrom PIL import Image\n"
-                    "shutil.rmtree('tree', ignore_errors=True)\n"
-                    "for c in range(100):\n"
-                    "    os.makedirs(f'tree/n{c:08}')\n"
-                    "    Image.new('RGB', (4, 4), (c, 0, 0)).save(f'tree/n{c:08}/n{c:08}_0.JPEG')\n"
-                    "    for i in range(1, " +
-                        std::to_string(names / 100) +
-                        "):\n"
-                        "        os.link(f'tree/n{c:08}/n{c:08}_0.JPEG', f'tree/n{c:08}/n{c:08}_{i}.JPEG')\n"
-                        "if '" +
-                        kind +
-                        "' == 'tree.tar':\n"
-                        "    with tarfile.open('tree.tar', 'w', dereference=True) as tar: tar.add('tree', 'tree')\n");
-  const std::string output = tests::run_python(
-      folder.path(),
-      "import os\n"
-      "null = os.open(os.devnull, os.O_WRONLY)\n"
-      "process = os.posix_spawn('" CFM_BIN_DIR "/cfm_pack', ['cfm_pack', '--inspect', '" +
-          kind +
-          "'], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)])\n"
-          "_, status, usage = os.wait4(process, 0)\n"
-          "assert status == 0\nprint(usage.ru_maxrss * 1024 / 1e6)\n");
-  return std::strtod(output.c_str(), nullptr);
+  return peak_megabytes(folder, "names, kind = " + std::to_string(names / 100) + ", '" + kind + R"('
+import os, shutil, tarfile
+from PIL import Image
+shutil.rmtree('tree', ignore_errors=True)
+for c in range(100):
+    os.makedirs(f'tree/n{c:08}')
+    Image.new('RGB', (4, 4), (c, 0, 0)).save(f'tree/n{c:08}/n{c:08}_0.JPEG')
+    for i in range(1, names):
+        os.link(f'tree/n{c:08}/n{c:08}_0.JPEG', f'tree/n{c:08}/n{c:08}_{i}.JPEG')
+if kind == 'tree.tar':
+    with tarfile.open('tree.tar', 'w', dereference=True) as tar: tar.add('tree', 'tree')
+)",
+                        "'--inspect', '" + kind + "'");
 }
 
 TEST(PackingMemory, GrowsByNoMoreThanTheNamesOfAFoldersImages) {

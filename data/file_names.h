@@ -1,7 +1,15 @@
 #pragma once
+// What names of files say, before they are opened.
+
 #include <filesystem>
 
 namespace cfm::data {
+
+// .png, .jpg or .jpeg, whatever the case.
+bool is_image_name(const std::filesystem::path& file);
+
+// .h5 or .hdf5.
+bool is_hdf5_name(const std::filesystem::path& file);
 
 enum class SplitKind { kNone, kTrain, kVal, kTest };
 

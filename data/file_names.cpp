@@ -1,4 +1,4 @@
-#include "data/split_name.h"
+#include "data/file_names.h"
 
 #include <algorithm>
 #include <cctype>
@@ -6,6 +6,11 @@
 
 namespace cfm::data {
 namespace {
+
+std::string lower(std::string text) {
+  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
 
 // Whether `word` stands in `text` on its own: val in img_val.tar and val_data, not in interval.tar.
 bool has_word(const std::string& text, const std::string& word) {
@@ -19,9 +24,17 @@ bool has_word(const std::string& text, const std::string& word) {
 
 }  // namespace
 
+bool is_image_name(const std::filesystem::path& file) {
+  const std::string extension = lower(file.extension().string());
+  return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
+}
+
+bool is_hdf5_name(const std::filesystem::path& file) {
+  return file.extension() == ".h5" || file.extension() == ".hdf5";
+}
+
 SplitKind split_of(const std::filesystem::path& file) {
-  std::string name = file.filename().string();
-  std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
+  const std::string name = lower(file.filename().string());
   if (has_word(name, "train")) return SplitKind::kTrain;
   for (const char* word : {"val", "valid", "validation"})
     if (has_word(name, word)) return SplitKind::kVal;
