@@ -123,6 +123,12 @@ bool create(const fs::path& file, const std::string& text) {
 
 }  // namespace
 
+LeaseTimes lease_times(double expiry_seconds) {
+  constexpr int kBeatsToExpiry = 12;
+  const std::chrono::milliseconds expiry(static_cast<int64_t>(1000 * expiry_seconds));
+  return {.beat = expiry / kBeatsToExpiry, .expiry = expiry};
+}
+
 std::string LeaseHolder::text() const {
   if (host.empty()) return "an unknown holder";
   return "host " + host + ", process " + process.substr(0, process.find('-')) +
@@ -177,17 +183,23 @@ bool LeaseSeeker::make_way(const std::string& seen) const {
   return same;
 }
 
+bool LeaseSeeker::shows_life(const std::string& text) {
+  const auto now = Clock::now();
+  if (text != seen_) {
+    since_ = now;
+    seen_ = text;
+    holder_ = holder_in(text);
+  }
+  return !has_ended(holder_, me_) && now - since_ < times_.expiry;
+}
+
+bool LeaseSeeker::is_held() { return is_there(file_) && shows_life(read_text(file_)); }
+
 std::unique_ptr<Lease> LeaseSeeker::try_take() {
   for (int attempt = 0; attempt < 3; ++attempt) {
     if (create(file_, text_of(me_, 0))) return std::unique_ptr<Lease>(new Lease(file_, me_, times_));
     const std::string text = read_text(file_);
-    const auto now = Clock::now();
-    if (text != seen_) {
-      since_ = now;
-      seen_ = text;
-      holder_ = holder_in(text);
-    }
-    if (!has_ended(holder_, me_) && now - since_ < times_.expiry) return nullptr;
+    if (shows_life(text)) return nullptr;
     if (!is_there(file_) || !make_way(text)) continue;
   }
   return nullptr;

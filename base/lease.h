@@ -20,6 +20,9 @@ struct LeaseTimes {
   std::chrono::milliseconds expiry{60'000};  // without a beat
 };
 
+// With enough beats to expiry that a few may be late, or out of another machine's sight.
+LeaseTimes lease_times(double expiry_seconds);
+
 // Of this process, or read from a lease.
 struct LeaseHolder {
   std::string id;            // of this one taking; no other has it
@@ -62,6 +65,9 @@ class LeaseSeeker {
   // earlier attempt of this Slurm job), or if it has not beaten for times.expiry since this seeker first saw that beat.
   // Error(kRetry) if the file cannot be written.
   std::unique_ptr<Lease> try_take();
+  // Whether somebody holds it, as far as can be seen; nothing is taken. One that has not been seen to beat for
+  // times.expiry, or is known to have ended, does not.
+  bool is_held();
   // Asks until it is taken, or the holder has beaten, which shows that it lives; nullptr then. `gave_up` is asked
   // between looks; nullptr too if it says so. `waits` is called once if the first look finds a holder.
   std::unique_ptr<Lease> take_or_see_alive(const std::function<bool()>& gave_up,
@@ -72,6 +78,7 @@ class LeaseSeeker {
  private:
   using Clock = std::chrono::steady_clock;
   bool make_way(const std::string& seen) const;
+  bool shows_life(const std::string& text);  // of the file, as it is now
   const std::filesystem::path file_;
   const LeaseTimes times_;
   const LeaseHolder me_;

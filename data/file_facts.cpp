@@ -134,7 +134,8 @@ void read_storage(const NamedDataset& imgs, FileFacts& facts) {
 void read_labels(const NamedDataset& labels, uint64_t images, FileFacts& facts) {
   facts.labels_shape.assign(labels.dims.begin(), labels.dims.end());
   check(H5Tget_class(labels.type.get()) == H5T_INTEGER,
-        labels.where + " has type " + type_text(labels.type.get()) + "; expected int64 or another integer.");
+        labels.where + " has type " + type_text(labels.type.get()) +
+            "; expected int64 or another integer: labels.astype('int64').");
   const bool flat = labels.dims.size() == 1 || (labels.dims.size() == 2 && labels.dims[1] == 1);
   if (!flat || labels.dims[0] != images || images > facts.file_bytes) return;  // the plan refuses it
   const Hdf5Id properties(H5Dget_create_plist(labels.id.get()), H5Pclose);

@@ -129,7 +129,8 @@ void check_labels(const FileFacts& facts, int64_t images, const path& path) {
   const std::string where = "dataset `" + facts.labels_name + "` of " + path.string();
   const std::vector<uint64_t>& s = facts.labels_shape;
   check(s.size() == 1 || (s.size() == 2 && s[1] == 1),
-        where + " has shape " + dims_text(s) + "; expected (N,) or (N,1).");
+        where + " has shape " + dims_text(s) + "; expected (N,) or (N,1), an integer for each image." +
+            (s.size() == 2 && s[0] == static_cast<uint64_t>(images) ? " If it is one-hot: labels.argmax(1)" : ""));
   check(s[0] == static_cast<uint64_t>(images) && facts.labels.size() == s[0],
         where + " has " + std::to_string(s[0]) + " labels for " + std::to_string(images) + " images in `" +
             facts.images_name + "`; expected as many labels as images.");
@@ -170,7 +171,8 @@ uint64_t ReadPlan::place_of(int64_t image) const {
 
 ReadPlan plan_of(const FileFacts& facts, const path& path) {
   const std::string where = "dataset `" + facts.images_name + "` of " + path.string();
-  check(facts.images_type == "uint8", where + " has type " + facts.images_type + "; expected uint8.");
+  check(facts.images_type == "uint8",
+        where + " has type " + facts.images_type + "; expected uint8, 0..255. Convert it and pack it again.");
   const Pixels pixels = pixels_of(facts.shape, where);
   const uint64_t bytes = product(facts.shape);
   check(std::ranges::find(facts.shape, uint64_t{0}) == facts.shape.end(),

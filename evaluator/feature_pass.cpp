@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -47,43 +48,64 @@ std::optional<Moments> total_over_ranks(const MomentTree& mine, const parallel::
 
 at::Tensor joined(const std::vector<at::Tensor>& rows) { return rows.empty() ? at::Tensor() : at::cat(rows); }
 
+// What one rank has of a pass.
+struct Share {
+  MomentTree features{}, spatial{};
+  std::vector<at::Tensor> kept{}, logits{};
+  int64_t evaluations = 0;
+  bool stopped = false;
+};
+
+Share collected_share(const ImageSource& images, const FeaturePass& pass, const FeatureNetwork& network,
+                      flow::SampleRange range, bool leads) {
+  SampleProgress progress(leads, range.last - range.first, pass.verb);
+  Share share;
+  for (int64_t at = range.first; at < range.last; at += pass.block) {
+    share.stopped = pass.stop != nullptr && pass.stop->asked();
+    if (share.stopped) break;
+    const int64_t n = std::min(pass.block, range.last - at);
+    const auto [block, calls] = images.read(pass.first + at, n);  // [n,C,H,W]
+    share.evaluations += calls;
+    if (pass.also) pass.also(block);
+    const ImageFeatures found =
+        features_of_block(network, block, [&](int64_t done) { progress.done(at - range.first + done); });
+    check(found.features.isfinite().all().item<bool>(),
+          "features of images " + std::to_string(pass.first + at) + " to " + std::to_string(pass.first + at + n - 1) +
+              " are not finite: " + network.file.string() + " is no network for these images (" + images.what + ")");
+    share.features.add(at / pass.block, moments_of(found.features));
+    if (found.spatial.defined()) share.spatial.add(at / pass.block, moments_of(found.spatial));
+    share.kept.push_back(
+        found.features.index_select(0, at::tensor(kept_rows(at, n, pass.count, pass.kept), at::kLong)));
+    if (pass.logits) share.logits.push_back(found.logits);
+  }
+  return share;
+}
+
 }  // namespace
 
 std::optional<FeatureSet> collect_features(const ImageSource& images, const FeaturePass& pass,
                                            const FeatureNetwork& network, const parallel::MpiSession& session) {
-  const flow::SampleRange share = flow::samples_of_rank(pass.count, pass.block, session.rank(), session.size());
-  SampleProgress progress(session.rank() == 0, share.last - share.first, pass.verb);
-  MomentTree features, spatial;
-  std::vector<at::Tensor> kept, logits;
-  std::array<double, 1> evaluations{0};  // whole numbers: their sum is exact
-  bool stopped = false;
-  for (int64_t at = share.first; at < share.last; at += pass.block) {
-    stopped = pass.stop != nullptr && pass.stop->asked();
-    if (stopped) break;
-    const int64_t n = std::min(pass.block, share.last - at);
-    const auto [block, calls] = images.read(pass.first + at, n);  // [n,C,H,W]
-    evaluations[0] += static_cast<double>(calls);
-    if (pass.also) pass.also(block);
-    const ImageFeatures found =
-        features_of_block(network, block, [&](int64_t done) { progress.done(at - share.first + done); });
-    check(found.features.isfinite().all().item<bool>(),
-          "features of images " + std::to_string(pass.first + at) + " to " + std::to_string(pass.first + at + n - 1) +
-              " are not finite: " + network.file.string() + " is no network for these images (" + images.what + ")");
-    features.add(at / pass.block, moments_of(found.features));
-    if (found.spatial.defined()) spatial.add(at / pass.block, moments_of(found.spatial));
-    kept.push_back(found.features.index_select(0, at::tensor(kept_rows(at, n, pass.count, pass.kept), at::kLong)));
-    if (pass.logits) logits.push_back(found.logits);
-  }
-  if (session.control().any(stopped)) return std::nullopt;
+  const flow::SampleRange range = flow::samples_of_rank(pass.count, pass.block, session.rank(), session.size());
+  Share share;
+  parallel::agree_on(session, [&] {
+    try {
+      share = collected_share(images, pass, network, range, session.rank() == 0);
+    } catch (...) {
+      if (pass.stop != nullptr) pass.stop->ask();  // the others need not finish their shares
+      throw;
+    }
+  });
+  if (session.control().any(share.stopped)) return std::nullopt;
+  std::array<double, 1> evaluations{static_cast<double>(share.evaluations)};  // whole numbers: their sum is exact
   session.control().sum(evaluations);
-  FeatureSet set;
-  set.evaluations = static_cast<int64_t>(evaluations[0]);
-  set.features = total_over_ranks(features, session);
-  set.spatial = total_over_ranks(spatial, session);
-  set.kept = gather_rows(joined(kept), session);
-  set.logits = gather_rows(joined(logits), session);
-  if (session.rank() == 0) set.count = pass.count;
-  return set;
+  std::optional<Moments> features = total_over_ranks(share.features, session);
+  std::optional<Moments> spatial = total_over_ranks(share.spatial, session);
+  return FeatureSet{.count = session.rank() == 0 ? pass.count : 0,
+                    .evaluations = static_cast<int64_t>(evaluations[0]),
+                    .features = std::move(features),
+                    .spatial = std::move(spatial),
+                    .kept = gather_rows(joined(share.kept), session),
+                    .logits = gather_rows(joined(share.logits), session)};
 }
 
 }  // namespace cfm::evaluator

@@ -117,53 +117,18 @@ void forget_unkept_samples(const FidJob& job, const FidPlan& plan) {
     fs::remove(repeat);
 }
 
-}  // namespace
-
-Problems FidJob::validate() const {
-  Problems problems = sampling.validate();
-  if (draws()) {
-    for (const std::string& problem : weights.validate()) problems.push_back(problem);
-  } else {
-    if (!weights.run_dir.empty() || !weights.weights_file.empty())
-      problems.emplace_back("--samples in place of --run_dir and --weights_file: give one of the three");
-    if (sweep) problems.emplace_back("--sweep draws samples: give --run_dir or --weights_file, not --samples");
-    if (!keep_samples.empty()) problems.emplace_back("--keep_samples keeps what is drawn: --samples are there already");
-  }
-  if (weights.run_dir.empty() && results_dir.empty())
-    problems.emplace_back("--results_dir is empty: without --run_dir there is no run whose results/ to write to");
-  if (reference.empty()) problems.emplace_back("--reference is empty: give images, or an .npz of statistics");
-  if (features.empty())
-    problems.emplace_back(
-        "--features is empty: give inception:FILE.safetensors, or digits:configs/digits/features.safetensors");
-  if (count < 2) problems.push_back("--count=" + std::to_string(count) + ": expected at least 2");
-  if (repeats < 1) problems.push_back("--repeats=" + std::to_string(repeats) + ": expected at least 1");
-  if (!keep_samples.empty() && keep_samples.extension() != ".npz")
-    problems.push_back("--keep_samples=" + keep_samples.string() + ": expected a name that ends in .npz");
-  if (sweep && !keep_samples.empty())
-    problems.emplace_back("--keep_samples keeps the samples of one solver: leave it out with --sweep");
-  for (const std::string& problem : tag_problems(tag)) problems.push_back(problem);
-  if (threads < 0)
-    problems.push_back("--threads=" + std::to_string(threads) + ": expected 0 (share the cores) or more");
-  if (sweep)
-    for (const std::string& problem : sweep_over.validate()) problems.push_back(problem);
-  return problems;
-}
-
-ExitCode evaluate_fid(const FidJob& job, const parallel::MpiSession& session, const StopSignal& signal,
-                      data::Hdf5Process& hdf5) {
+// The weights, or the images, that the job names. Collective.
+// `inputs`: with the network of features and the reference, which all checkpoints share; the rest is filled in.
+Outcome evaluate_one(const FidJob& job, FidInputs& inputs, const ClaimResult& claim_result, c10::Device device,
+                     const FidMachine& machine, const parallel::MpiSession& session, const StopSignal& signal,
+                     data::Hdf5Process& hdf5) {
   const bool leads = session.rank() == 0;
-  check_no_problems(job.validate());
-  const c10::Device device = parallel::choose_device(session, job.device);
-  const FidMachine machine{session.size(), parallel::use_threads(session, job.threads), device.str(), session.host()};
-  parallel::use_exact_float32();
 
-  // What is measured, with what, against what; whether that has been done.
-  FidInputs inputs;
+  // What is measured, with what, against what; whether that has been done, or is being done by another job.
   NetworkFlow network;
   std::vector<int64_t> labels;  // taken in turn; empty: none
   flow::SampleConfig sampling = job.sampling;
   parallel::agree_on(session, [&] {
-    inputs.features = load_feature_network(job.features, device);
     if (!job.draws()) return;
     inputs.weights = load_weights(job.weights);
     const models::UNetConfig& model = inputs.weights->info.model;
@@ -179,20 +144,21 @@ ExitCode evaluate_fid(const FidJob& job, const parallel::MpiSession& session, co
     inputs.samples = open_image_source("--samples", job.samples, session, hdf5);
     inputs.shape = inputs.samples->shape;
   }
-  parallel::agree_on(session, [&] { inputs.features.check_takes(inputs.shape); });
-  inputs.reference = find_reference(job.reference, inputs.features, session, hdf5);
   FidPlan plan;
-  bool is_done = false;
+  agree_on_job(session, [&] {
+    inputs.features.check_takes(inputs.shape);
+    plan = plan_fid(job, machine.threads, inputs, sampling);
+  });
+  const ClaimedResult claimed = claim_result(plan.file, plan.settings);
+  if (claimed.state == ResultState::kElsewhere) return Outcome::kElsewhere;
   parallel::agree_on(session, [&] {
-    plan = plan_fid(job, inputs, sampling);
-    is_done = leads && is_done_or_begin(plan.file, plan.settings);
     if (leads) forget_unkept_samples(job, plan);
   });
   if (inputs.weights) inputs.weights->net->to(device);
   if (leads) say(settings_text(plan, job, inputs, machine));
-  if (session.control().any(is_done)) {
+  if (claimed.state == ResultState::kDone) {
     if (leads) say("done         the result is there already; another --tag makes another");
-    return ExitCode::kDone;
+    return Outcome::kDone;
   }
   const std::string cost = cost_of(job, plan, inputs, network, device, session);
   if (leads) say(cost);
@@ -208,18 +174,66 @@ ExitCode evaluate_fid(const FidJob& job, const parallel::MpiSession& session, co
                         : measured_repeats(job, plan, inputs, network, device, labels, stop, session);
   if (!numbers) {
     if (leads) say("stopped      what is finished is kept; the same command continues");
-    return ExitCode::kRequeue;
+    return Outcome::kStopped;
   }
 
   // The result.
   parallel::agree_on(session, [&] {
     if (!leads) return;
     const Json result = result_json(*numbers, plan, job, inputs, machine, seconds_since(start));
-    write_durably(plan.file.json(), result.dump(1) + "\n");  // the commit
-    fs::remove_all(plan.file.parts());
+    commit(plan.file, result, "", *claimed.claim);
   });
   if (leads) say(outcome_text(plan, *numbers, seconds_since(start)));
-  return ExitCode::kDone;
+  return Outcome::kDone;
+}
+
+}  // namespace
+
+Problems FidJob::validate() const {
+  Problems problems = sampling.validate();
+  if (draws()) {
+    for (const std::string& problem : weights_problems(weights, watch)) problems.push_back(problem);
+  } else {
+    if (!weights.run_dir.empty() || !weights.weights_file.empty() || watch.on())
+      problems.emplace_back("--samples in place of --run_dir, --weights_file and --watch: give one of the four");
+    if (sweep) problems.emplace_back("--sweep draws samples: give --run_dir or --weights_file, not --samples");
+    if (!keep_samples.empty()) problems.emplace_back("--keep_samples keeps what is drawn: --samples are there already");
+  }
+  if (weights.run_dir.empty() && !watch.on() && results_dir.empty())
+    problems.emplace_back("--results_dir is empty: without --run_dir there is no run whose results/ to write to");
+  if (reference.empty()) problems.emplace_back("--reference is empty: give images, or an .npz of statistics");
+  if (features.empty())
+    problems.emplace_back(
+        "--features is empty: give inception:FILE.safetensors, or digits:configs/digits/features.safetensors");
+  if (count < 2) problems.push_back("--count=" + std::to_string(count) + ": expected at least 2");
+  if (repeats < 1) problems.push_back("--repeats=" + std::to_string(repeats) + ": expected at least 1");
+  if (!keep_samples.empty() && keep_samples.extension() != ".npz")
+    problems.push_back("--keep_samples=" + keep_samples.string() + ": expected a name that ends in .npz");
+  if (sweep && !keep_samples.empty())
+    problems.emplace_back("--keep_samples keeps the samples of one solver: leave it out with --sweep");
+  if (watch.on() && !keep_samples.empty())
+    problems.emplace_back("--keep_samples keeps the samples of one checkpoint: leave it out with --watch");
+  for (const std::string& problem : tag_problems(tag)) problems.push_back(problem);
+  if (threads < 0)
+    problems.push_back("--threads=" + std::to_string(threads) + ": expected 0 (share the cores) or more");
+  if (sweep)
+    for (const std::string& problem : sweep_over.validate()) problems.push_back(problem);
+  return problems;
+}
+
+ExitCode evaluate_fid(const FidJob& job, const parallel::MpiSession& session, const StopSignal& signal,
+                      data::Hdf5Process& hdf5) {
+  check_no_problems(job.validate());
+  const c10::Device device = parallel::choose_device(session, job.device);
+  const FidMachine machine{session.size(), parallel::use_threads(session, job.threads), device.str(), session.host()};
+  parallel::use_exact_float32();
+  FidInputs inputs;
+  parallel::agree_on(session, [&] { inputs.features = load_feature_network(job.features, device); });
+  inputs.reference = find_reference(job.reference, inputs.features, session, hdf5);
+  const auto evaluate = [&](const FidJob& one, const ClaimResult& claim) {
+    return evaluate_one(one, inputs, claim, device, machine, session, signal, hdf5);
+  };
+  return evaluate_or_watch(job, evaluate, session, signal);
 }
 
 }  // namespace cfm::evaluator

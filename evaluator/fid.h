@@ -10,13 +10,15 @@
 #include "data/hdf5_process.h"
 #include "evaluator/network_flow.h"
 #include "evaluator/sweep_config.h"
+#include "evaluator/watch.h"
 #include "flow/sampler.h"
 #include "parallel/mpi_session.h"
 
 namespace cfm::evaluator {
 
 struct FidJob {
-  WeightsChoice weights;               // or:
+  WeightsChoice weights;
+  WatchConfig watch;                   // or every checkpoint of a run; or:
   std::string samples;                 // other people's images: evaluator/image_source.h
   std::filesystem::path results_dir;   // empty: RUN/results
   int64_t count = 50'000;              // samples a repeat (of --samples: all there are)
@@ -38,7 +40,8 @@ struct FidJob {
 // Draws, measures and writes the result, on all ranks. Samples are kept under RUN/results/ block by block until the
 // result is there: whatever ends the job, the same command continues, on any number of ranks, and gives the same bits
 // for the same --net_batch and --threads. kRequeue if a signal stopped it. A result that is there already is left as it
-// is. Collective.
+// is; one that another job is making is an Error. With `watch`, all this for every checkpoint: evaluator/watch.h.
+// Collective.
 ExitCode evaluate_fid(const FidJob& job, const parallel::MpiSession& session, const StopSignal& stop,
                       data::Hdf5Process& hdf5);
 

@@ -26,6 +26,12 @@ DEFINE_string(
     features, "",
     "reference: inception:FILE.safetensors (scripts/convert_inception.py makes it), torchscript:FILE.pt (NVIDIA's), or "
     "digits:configs/digits/features.safetensors");
+DEFINE_string(watch, "",
+              "watching: in place of --run_dir: a run that is being trained, each of whose checkpoints is evaluated as "
+              "it comes; several jobs share them");
+DEFINE_double(watch_idle, 3600, "watching: seconds without a new checkpoint that end the job");
+DEFINE_double(lease_seconds, 60,
+              "watching: what a job has begun that has shown no life for so long, on another machine, is taken over");
 DEFINE_string(results_dir, "", "output: where the result goes; empty: RUN/results");
 DEFINE_string(tag, "", "output: part of the result's name; empty: a hash of all settings that decide the numbers");
 DEFINE_string(solver, "dopri5",
@@ -60,7 +66,7 @@ ProgramHelp fid_help() {
           "mpirun -n 2 cfm_eval_fid --run_dir=runs/digits --reference=runs/demo/data/train --count=1000 "
           "--features=digits:configs/digits/features.safetensors",
           __FILE__,
-          {"weights", "samples", "reference", "solver", "output", "machine"}};
+          {"weights", "samples", "reference", "solver", "watching", "output", "machine"}};
 }
 
 FidJob fid_job_from_flags() {
@@ -82,6 +88,7 @@ FidJob fid_job_from_flags() {
   job.reference = FLAGS_reference;
   job.features = FLAGS_features;
   job.results_dir = FLAGS_results_dir;
+  job.watch = {FLAGS_watch, FLAGS_watch_idle, FLAGS_lease_seconds};
   job.tag = FLAGS_tag;
   job.keep_samples = FLAGS_keep_samples;
   job.sweep = FLAGS_sweep;

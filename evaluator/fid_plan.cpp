@@ -39,7 +39,7 @@ std::string labels_text(const FidJob& job, const models::UNetConfig& model) {
   return job.labels == "none" ? "null class" : job.labels;
 }
 
-Json settings_of(const FidPlan& plan, const FidJob& job, const FidInputs& inputs) {
+Json settings_of(const FidPlan& plan, const FidJob& job, int threads, const FidInputs& inputs) {
   Json samples =
       inputs.weights ? Json{{"weights_xxh3_128", inputs.weights->hash}} : identity_json(inputs.samples->identity);
   samples["count"] = plan.count;
@@ -55,12 +55,13 @@ Json settings_of(const FidPlan& plan, const FidJob& job, const FidInputs& inputs
   settings["reference"]["statistics"] = inputs.reference.published ? "the file's" : "of all images, unflipped";
   settings["features"] = {
       {"name", network.name}, {"xxh3_128", network.hash}, {"dimensions", network.dimensions}, {"input", network.input}};
+  settings["threads"] = threads;
   return settings;
 }
 
 }  // namespace
 
-FidPlan plan_fid(const FidJob& job, const FidInputs& inputs, const flow::SampleConfig& sampling) {
+FidPlan plan_fid(const FidJob& job, int threads, const FidInputs& inputs, const flow::SampleConfig& sampling) {
   FidPlan plan;
   plan.sampling = sampling;
   plan.block = kBlockImages;
@@ -77,7 +78,7 @@ FidPlan plan_fid(const FidJob& job, const FidInputs& inputs, const flow::SampleC
   if (const std::optional<ImageSource>& real = inputs.reference.images)
     check(inputs.shape == real->shape,
           "the samples are of " + data::shape_text(inputs.shape) + ", " + real->what + ": expected one shape");
-  plan.settings = settings_of(plan, job, inputs);
+  plan.settings = settings_of(plan, job, threads, inputs);
   plan.file = {.folder = job.results_dir.empty() ? job.weights.run_dir / "results" : job.results_dir,
                .metric = job.sweep ? "fid_sweep" : "fid",
                .step = inputs.weights ? inputs.weights->info.step : 0,

@@ -34,8 +34,9 @@ struct FidPlan {
   int64_t first_of(int64_t repeat) const { return repeat * stride; }
 };
 
-// `sampling`: with sigma0 and t_end. Error if the samples are too few, or do not fit the reference.
-FidPlan plan_fid(const FidJob& job, const FidInputs& inputs, const flow::SampleConfig& sampling);
+// `threads`: of a rank, which may decide last bits. `sampling`: with sigma0 and t_end. Error if the samples are too
+// few, or do not fit the reference.
+FidPlan plan_fid(const FidJob& job, int threads, const FidInputs& inputs, const flow::SampleConfig& sampling);
 
 // Empty, or why a covariance of so many images says little: fewer than kSamplesPerDimension a dimension.
 std::string rank_deficiency(const std::string& of, int64_t images, int64_t dimensions);

@@ -21,7 +21,6 @@
 namespace cfm::evaluator {
 namespace {
 
-namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -90,19 +89,88 @@ DrawRecords completed(DrawRecords kept, const NllPlan& plan, const NetworkFlow& 
   RecordFile record(plan.file.parts() / (this_start + "-rank" + std::to_string(session.rank())), plan.key);
   SharedStop stop(signal, plan.file.parts() / (this_start + ".stop"));
   NllProgress progress(session.rank() == 0, plan, static_cast<int64_t>(kept.size()));
-  compute(plan, network, images, share_of_rank(plan, kept, session.rank(), session.size()), device, record, stop,
-          progress);
+  parallel::agree_on(session, [&] {
+    try {
+      compute(plan, network, images, share_of_rank(plan, kept, session.rank(), session.size()), device, record, stop,
+              progress);
+    } catch (...) {
+      stop.ask();  // the others need not finish their shares
+      throw;
+    }
+  });
   std::string lines;
   for (const std::string& of_rank : session.control().gather(record.lines())) lines += of_rank;
   kept.merge(parse_records(session.control().broadcast(lines), plan.key).records);
+  if (!session.control().any(stop.asked()) && static_cast<int64_t>(kept.size()) < plan.draws())
+    throw SharedError("only " + std::to_string(kept.size()) + " of " + std::to_string(plan.draws()) +
+                          " draws could be kept in " + plan.file.parts().string(),
+                      ExitCode::kRetry);
   return kept;
+}
+
+// The weights that the job names. Collective.
+Outcome evaluate_one(const NllJob& job, const data::Dataset& images, const ClaimResult& claim_result,
+                     c10::Device device, const NllMachine& machine, const parallel::MpiSession& session,
+                     const StopSignal& signal) {
+  const bool leads = session.rank() == 0;
+  // What is evaluated, on what; whether that has been done, or is being done by another job.
+  checkpoint::Weights weights;
+  NetworkFlow network;
+  NllPlan plan;
+  parallel::agree_on(session, [&] {
+    weights = load_weights(job.weights);
+    network = network_flow(weights, [&](int64_t image) { return plan.labels[static_cast<size_t>(image)]; });
+  });
+  agree_on_job(session, [&] { plan = plan_nll(job, machine.threads, weights, network, images); });
+  const ClaimedResult claimed = claim_result(plan.file, plan.settings);
+  if (claimed.state == ResultState::kElsewhere) return Outcome::kElsewhere;
+  weights.net->to(device, plan.likelihood.type);
+  if (leads) say(settings_text(job, plan, weights, images, machine));
+  if (leads && weights.info.dataset_fingerprint == images.fingerprint().files)
+    warn("--data=" + job.data + " is what the network was trained on: its likelihood says nothing of other images");
+  if (claimed.state == ResultState::kDone) {
+    if (leads) say("done         the result is there already; another --tag makes another");
+    return Outcome::kDone;
+  }
+
+  // What is missing: each draw is kept as soon as it is finished.
+  const Clock::time_point start = Clock::now();
+  DrawRecords records = kept_draws(plan, session);
+  if (const int64_t missing = plan.draws() - static_cast<int64_t>(records.size()); missing > 0) {
+    const double call_seconds = seconds_of_call(plan, network, device, weights.info.model, session);
+    if (leads) say(cost_text(plan, missing, call_seconds, session.size()));
+    records = completed(std::move(records), plan, network, images, session, signal, device);
+  }
+  if (static_cast<int64_t>(records.size()) < plan.draws()) {
+    if (leads)
+      say("stopped      " + std::to_string(records.size()) + " of " + std::to_string(plan.draws()) +
+          " draws are kept; the same command continues");
+    return Outcome::kStopped;
+  }
+
+  // The result.
+  std::optional<ConvergenceCheck> check;
+  if (!plan.likelihood.ode.adaptive() && job.check_images > 0) {
+    check = check_convergence(plan, network, images, job.check_images, records, session, device);
+    if (leads) say(convergence_text(plan, *check));
+  }
+  const std::vector<ImageNll> by_image = images_of(records, plan.likelihood.repeats, plan.dimensions);
+  const NllSummary summary = summary_of(by_image, records);
+  parallel::agree_on(session, [&] {
+    if (!leads) return;
+    const Json result =
+        result_json(job, plan, weights, images, machine, summary, check ? &*check : nullptr, seconds_since(start));
+    commit(plan.file, result, csv_of(by_image, plan.labels), *claimed.claim);
+  });
+  if (leads) say(outcome_text(plan, summary, seconds_since(start)));
+  return Outcome::kDone;
 }
 
 }  // namespace
 
 Problems NllJob::validate() const {
   Problems problems = likelihood.validate();
-  for (const std::string& problem : weights.validate()) problems.push_back(problem);
+  for (const std::string& problem : weights_problems(weights, watch)) problems.push_back(problem);
   if (data.empty()) problems.emplace_back("--data is empty: give the shards of held-out images");
   if (!weights.weights_file.empty() && results_dir.empty())
     problems.emplace_back("--results_dir is empty: with --weights_file there is no run whose results/ to write to");
@@ -119,66 +187,15 @@ Problems NllJob::validate() const {
 
 ExitCode evaluate_nll(const NllJob& job, const parallel::MpiSession& session, const StopSignal& signal,
                       data::Hdf5Process& hdf5) {
-  const bool leads = session.rank() == 0;
   check_no_problems(job.validate());
   const c10::Device device = parallel::choose_device(session, job.device);
   const NllMachine machine{session.size(), parallel::use_threads(session, job.threads), device.str(), session.host()};
   parallel::use_exact_float32();
-
-  // What is evaluated, on what; whether that has been done.
-  checkpoint::Weights weights;
-  NetworkFlow network;
-  NllPlan plan;
-  bool is_done = false;
-  parallel::agree_on(session, [&] {
-    weights = load_weights(job.weights);
-    network = network_flow(weights, [&](int64_t image) { return plan.labels[static_cast<size_t>(image)]; });
-  });
   const data::Dataset images = open_images(job.data, job.data_mode, session, hdf5);
-  parallel::agree_on(session, [&] {
-    plan = plan_nll(job, weights, network, images);
-    is_done = leads && is_done_or_begin(plan.file, plan.settings);
-  });
-  weights.net->to(device, plan.likelihood.type);
-  if (leads) say(settings_text(job, plan, weights, images, machine));
-  if (session.control().any(is_done)) {
-    if (leads) say("done         the result is there already; another --tag makes another");
-    return ExitCode::kDone;
-  }
-
-  // What is missing: each draw is kept as soon as it is finished.
-  const Clock::time_point start = Clock::now();
-  DrawRecords records = kept_draws(plan, session);
-  if (const int64_t missing = plan.draws() - static_cast<int64_t>(records.size()); missing > 0) {
-    const double call_seconds = seconds_of_call(plan, network, device, weights.info.model, session);
-    if (leads) say(cost_text(plan, missing, call_seconds, session.size()));
-    records = completed(std::move(records), plan, network, images, session, signal, device);
-  }
-  if (static_cast<int64_t>(records.size()) < plan.draws()) {
-    if (leads)
-      say("stopped      " + std::to_string(records.size()) + " of " + std::to_string(plan.draws()) +
-          " draws are kept; the same command continues");
-    return ExitCode::kRequeue;
-  }
-
-  // The result.
-  std::optional<ConvergenceCheck> check;
-  if (!plan.likelihood.ode.adaptive() && job.check_images > 0) {
-    check = check_convergence(plan, network, images, job.check_images, records, session, device);
-    if (leads) say(convergence_text(plan, *check));
-  }
-  const std::vector<ImageNll> by_image = images_of(records, plan.likelihood.repeats, plan.dimensions);
-  const NllSummary summary = summary_of(by_image, records);
-  parallel::agree_on(session, [&] {
-    if (!leads) return;
-    const Json result =
-        result_json(job, plan, weights, images, machine, summary, check ? &*check : nullptr, seconds_since(start));
-    write_durably(plan.file.csv(), csv_of(by_image, plan.labels));
-    write_durably(plan.file.json(), result.dump(1) + "\n");  // the commit
-    fs::remove_all(plan.file.parts());
-  });
-  if (leads) say(outcome_text(plan, summary, seconds_since(start)));
-  return ExitCode::kDone;
+  const auto evaluate = [&](const NllJob& one, const ClaimResult& claim) {
+    return evaluate_one(one, images, claim, device, machine, session, signal);
+  };
+  return evaluate_or_watch(job, evaluate, session, signal);
 }
 
 }  // namespace cfm::evaluator

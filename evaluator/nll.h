@@ -8,6 +8,7 @@
 #include "base/stop_signal.h"
 #include "data/hdf5_process.h"
 #include "evaluator/network_flow.h"
+#include "evaluator/watch.h"
 #include "flow/likelihood.h"
 #include "parallel/mpi_session.h"
 
@@ -15,6 +16,7 @@ namespace cfm::evaluator {
 
 struct NllJob {
   WeightsChoice weights;
+  WatchConfig watch;                  // or every checkpoint of a run
   std::filesystem::path results_dir;  // empty: RUN/results
   std::string data, data_mode = "auto";
   std::string labels;                 // data, none (the null class); empty: data if the network has classes
@@ -30,7 +32,8 @@ struct NllJob {
 // Computes what is not yet kept under RUN/results/, on all ranks, and writes the result when all of it is there. Every
 // draw of every image is kept as soon as it is finished: whatever ends the job, the same command continues, on any
 // number of ranks, and gives the same bits for the same --net_batch and --threads. kRequeue if a signal stopped it. A
-// result that is there already is left as it is. Collective.
+// result that is there already is left as it is; one that another job is making is an Error. With `watch`, all this for
+// every checkpoint: evaluator/watch.h. Collective.
 ExitCode evaluate_nll(const NllJob& job, const parallel::MpiSession& session, const StopSignal& stop,
                       data::Hdf5Process& hdf5);
 

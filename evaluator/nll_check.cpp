@@ -25,18 +25,17 @@ ConvergenceCheck check_convergence(const NllPlan& plan, const NetworkFlow& netwo
   std::vector<double> differences(static_cast<size_t>(images));
   int64_t next = images * session.rank() / session.size();
   const int64_t last = images * (session.rank() + 1) / session.size();
-  flow::log_densities(
-      network.velocity, finer, device,
-      [&]() -> std::optional<flow::ImageDraw> {
-        if (next == last) return std::nullopt;
-        const int64_t image = next++;
-        return flow::ImageDraw{image, 0, bytes_of_image(dataset, image)};
-      },
-      [&](const flow::DrawDensity& fine) {
-        const double coarse = records.at({fine.image, 0}).log_p;
-        differences[static_cast<size_t>(fine.image)] = flow::bits_per_dimension({&coarse, 1}, plan.dimensions) -
-                                                       flow::bits_per_dimension({&fine.log_p, 1}, plan.dimensions);
-      });
+  const auto next_image = [&]() -> std::optional<flow::ImageDraw> {
+    if (next == last) return std::nullopt;
+    const int64_t image = next++;
+    return flow::ImageDraw{image, 0, bytes_of_image(dataset, image)};
+  };
+  const auto compare = [&](const flow::DrawDensity& fine) {
+    const double coarse = records.at({fine.image, 0}).log_p;
+    differences[static_cast<size_t>(fine.image)] = flow::bits_per_dimension({&coarse, 1}, plan.dimensions) -
+                                                   flow::bits_per_dimension({&fine.log_p, 1}, plan.dimensions);
+  };
+  parallel::agree_on(session, [&] { flow::log_densities(network.velocity, finer, device, next_image, compare); });
   session.control().sum(differences);
   ConvergenceCheck check{.images = images};
   for (const double difference : differences) {

@@ -32,6 +32,12 @@ DEFINE_int64(max_nfe, 100000, "solver: dopri5: network evaluations after which a
 DEFINE_int32(steps, 12, "solver: steps of a grid");
 DEFINE_string(grid, "warped", "solver: times of the steps: uniform, warped t = 1 - (1 - i/n)^2, or edm");
 DEFINE_int64(check_images, 32, "solver: on a grid, so many images are done with twice the steps too; 0: none");
+DEFINE_string(watch, "",
+              "watching: in place of --run_dir: a run that is being trained, each of whose checkpoints is evaluated as "
+              "it comes; several jobs share them");
+DEFINE_double(watch_idle, 3600, "watching: seconds without a new checkpoint that end the job");
+DEFINE_double(lease_seconds, 60,
+              "watching: what a job has begun that has shown no life for so long, on another machine, is taken over");
 DEFINE_string(results_dir, "", "output: where the result goes; empty: RUN/results");
 DEFINE_string(tag, "", "output: part of the result's name; empty: a hash of all settings that decide the number");
 DEFINE_int64(net_batch, 64, "machine: draws a network call, always; another number may change last bits");
@@ -48,7 +54,7 @@ ProgramHelp nll_help() {
           "what was stopped or killed.",
           "mpirun -n 2 cfm_eval_nll --run_dir=runs/digits --data=runs/demo/data/val",
           __FILE__,
-          {"weights", "images", "likelihood", "solver", "output", "machine"}};
+          {"weights", "images", "likelihood", "solver", "watching", "output", "machine"}};
 }
 
 NllJob nll_job_from_flags() {
@@ -76,6 +82,7 @@ NllJob nll_job_from_flags() {
   job.likelihood.type = FLAGS_precision == "fp64" ? at::kDouble : at::kFloat;
   job.count = FLAGS_count;
   job.check_images = FLAGS_check_images;
+  job.watch = {FLAGS_watch, FLAGS_watch_idle, FLAGS_lease_seconds};
   job.tag = FLAGS_tag;
   job.device = FLAGS_device;
   job.threads = FLAGS_threads;

@@ -34,7 +34,7 @@ std::vector<int64_t> labels_for(const NllJob& job, const models::UNetConfig& mod
   return labels;
 }
 
-Json settings_of(const NllPlan& plan, const NllJob& job, const checkpoint::Weights& weights,
+Json settings_of(const NllPlan& plan, const NllJob& job, int threads, const checkpoint::Weights& weights,
                  const data::Dataset& images) {
   const flow::LikelihoodConfig& likelihood = plan.likelihood;
   const flow::OdeConfig& ode = likelihood.ode;
@@ -57,12 +57,13 @@ Json settings_of(const NllPlan& plan, const NllJob& job, const checkpoint::Weigh
   if (likelihood.divergence != "exact") settings["probes"] = likelihood.probes;
   settings["precision"] = likelihood.type == at::kDouble ? "fp64" : "fp32";
   settings["net_batch"] = likelihood.net_batch;
+  settings["threads"] = threads;
   return settings;
 }
 
 }  // namespace
 
-NllPlan plan_nll(const NllJob& job, const checkpoint::Weights& weights, const NetworkFlow& network,
+NllPlan plan_nll(const NllJob& job, int threads, const checkpoint::Weights& weights, const NetworkFlow& network,
                  const data::Dataset& images) {
   const models::UNetConfig& model = weights.info.model;
   const data::ImageShape shape{model.in_channels, model.image_size, model.image_size};
@@ -80,7 +81,7 @@ NllPlan plan_nll(const NllJob& job, const checkpoint::Weights& weights, const Ne
   plan.count = job.count > 0 ? job.count : images.size();
   plan.dimensions = shape.bytes();
   plan.labels = labels_for(job, model, images, plan.count);
-  plan.settings = settings_of(plan, job, weights, images);
+  plan.settings = settings_of(plan, job, threads, weights, images);
   const std::string text = plan.settings.dump();
   plan.key = xxh3_128_hex(text.data(), text.size());
   plan.file = {.folder = job.results_dir.empty() ? job.weights.run_dir / "results" : job.results_dir,

@@ -24,8 +24,9 @@ struct NllPlan {
   int64_t draws() const { return count * likelihood.repeats; }
 };
 
-// Error if data and network do not fit: shape, classes, a null class that is not there.
-NllPlan plan_nll(const NllJob& job, const checkpoint::Weights& weights, const NetworkFlow& network,
+// `threads`: of a rank, which may decide last bits. Error if data and network do not fit: shape, classes, a null class
+// that is not there.
+NllPlan plan_nll(const NllJob& job, int threads, const checkpoint::Weights& weights, const NetworkFlow& network,
                  const data::Dataset& images);
 
 // One draw to be made.

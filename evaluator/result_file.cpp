@@ -8,6 +8,17 @@
 #include "checkpoint/store.h"
 
 namespace cfm::evaluator {
+namespace {
+
+namespace fs = std::filesystem;
+
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  check(!error, folder.string() + " cannot be made: " + error.message() + "; give another --results_dir");
+}
+
+}  // namespace
 
 std::string ResultFile::name() const { return metric + "-" + checkpoint::step_name(step) + "-" + tag; }
 
@@ -27,15 +38,18 @@ void check_same_settings(const Json& found, const Json& ours, const std::string&
   check(differences.empty(), where + " is of other settings; give another --tag, or leave it out." + differences);
 }
 
-bool is_done_or_begin(const ResultFile& file, const Json& settings) {
-  namespace fs = std::filesystem;
+bool is_done(const ResultFile& file, const Json& settings) {
   if (fs::exists(file.json())) {
     check_same_settings(read_json(file.json()).value("settings", Json::object()), settings, file.json().string());
     return true;
   }
-  std::error_code error;
-  fs::create_directories(file.parts(), error);
-  check(!error, file.parts().string() + " cannot be made: " + error.message() + "; give another --results_dir");
+  make_folder(file.folder);
+  return false;
+}
+
+bool is_done_or_begin(const ResultFile& file, const Json& settings) {
+  if (is_done(file, settings)) return true;
+  make_folder(file.parts());
   const fs::path begun = file.parts() / "settings.json";
   if (fs::exists(begun)) {
     check_same_settings(read_json(begun), settings, file.parts().string());

@@ -20,6 +20,7 @@ struct ResultFile {
   std::filesystem::path json() const { return folder / (name() + ".json"); }
   std::filesystem::path csv() const { return folder / (name() + ".csv"); }
   std::filesystem::path parts() const { return folder / (name() + ".parts"); }  // of a result that is being made
+  std::filesystem::path claim() const { return folder / (name() + ".claim"); }  // evaluator/claim.h
 };
 
 // Ten hex digits of all that decides the number: another setting is another tag.
@@ -29,8 +30,10 @@ std::string tag_of(const Json& settings);
 // `found`: the settings that it says.
 void check_same_settings(const Json& found, const Json& ours, const std::string& where);
 
-// Whether the result is there already; otherwise makes parts(), with settings.json in it, or finds what was begun
-// there. Error as check_same_settings. On one rank.
+// Whether the result is there already. Otherwise its folder is made if need be. Error as check_same_settings, or if
+// the folder cannot be made. On one rank.
+bool is_done(const ResultFile& file, const Json& settings);
+// The same; if the result is not there, makes parts(), with settings.json in it, or finds what was begun there.
 bool is_done_or_begin(const ResultFile& file, const Json& settings);
 
 // Problems of a --tag.

@@ -12,14 +12,18 @@ SharedStop::SharedStop(const StopSignal& signal, std::filesystem::path file)
 bool SharedStop::asked() {
   if (asked_) return true;
   if (signal_.raised() != 0) {
-    asked_ = true;
-    DurableFile(file_).close();
+    ask();
   } else if (Clock::now() - looked_ > std::chrono::seconds(1)) {
     looked_ = Clock::now();
     std::error_code error;
     asked_ = std::filesystem::exists(file_, error);
   }
   return asked_;
+}
+
+void SharedStop::ask() {
+  asked_ = true;
+  DurableFile(file_).close();
 }
 
 }  // namespace cfm::evaluator

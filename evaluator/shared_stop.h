@@ -13,6 +13,8 @@ class SharedStop {
   // `file`: the same on all ranks, and no other start's.
   SharedStop(const StopSignal& signal, std::filesystem::path file);
   bool asked();
+  // Stops all ranks: this one cannot go on.
+  void ask();
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -112,7 +112,7 @@ void evaluate(Batch& batch, const Task& task, const at::Tensor& points, size_t s
     times.push_back(time_of(row, task, stage));
     if (row.phase == Phase::kRunning || (row.phase == Phase::kStarting && stage >= kFirstSlope)) ++row.nfe;
   }
-  const at::Tensor t = at::tensor(times, at::kDouble).to(points.options());
+  const at::Tensor t = at::tensor(times, at::kDouble).to(points.device());
   const bool wants_rate = task.field.has_rate && (kDopri5.b[stage] != 0 || kDopri5Error[stage] != 0);
   const Slope slope = task.field.at({points, t, batch.samples}, wants_rate);
   check_shape(slope.v, points.sizes().vec(), "the velocity");

@@ -12,7 +12,7 @@ namespace cfm::flow {
 
 struct Points {
   at::Tensor x;                      // [B,...]
-  at::Tensor t;                      // [B], x's dtype and device
+  at::Tensor t;                      // float64 [B], x's device: 1 - t keeps its digits near the data
   std::span<const int64_t> samples;  // [B]: which sample each row is of: labels and probes follow it
 };
 

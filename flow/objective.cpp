@@ -96,7 +96,7 @@ at::Tensor velocity_from_output(const FlowConfig& config, const at::Tensor& x, c
 
 Velocity velocity_of(const FlowConfig& config, const Network& network) {
   return [config, network](const at::Tensor& x, const at::Tensor& t) {
-    return velocity_from_output(config, x, network(network_input(config.path, x, t), t), t);
+    return velocity_from_output(config, x, network(network_input(config.path, x, t), t.to(x.scalar_type())), t);
   };
 }
 

@@ -48,11 +48,12 @@ TrainingPoint training_point(const FlowConfig& config, const at::Tensor& x0, con
 // weight * mean over C*H*W of (scale F - target)^2: [B], float32 or wider whatever F's dtype. [eq. 9, 41-45]
 at::Tensor loss(const at::Tensor& F, const TrainingPoint& point);
 
-// F(x, t) of a network whose labels are bound: x [B,C,H,W] as the network wants it, t [B].
+// F(x, t) of a network whose labels are bound: x [B,C,H,W] as the network wants it, t [B] in x's dtype.
 using Network = std::function<at::Tensor(const at::Tensor& x, const at::Tensor& t)>;
 
 // The velocity of the flow that the network was trained for, for 0 <= t <= t_end(config.path): in x's dtype (float32 or
-// float64), coefficients in float64; differentiable in x. One call of the network a call.
+// float64), coefficients from t in float64, which near the data decide how far an adaptive solver gets; differentiable
+// in x. One call of the network a call.
 Velocity velocity_of(const FlowConfig& config, const Network& network);
 
 // The velocity that goes with F at x and t, elementwise. x, F: [B,C,H,W]; t: [B].

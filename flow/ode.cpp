@@ -133,8 +133,8 @@ OdeResult integrate_fixed(const Field& field, const at::Tensor& x, std::span<con
       // The end of a step is the grid's own value: t + h may round past t_end.
       const double t_i = method.c[i] == 1 ? times[step + 1] : t + method.c[i] * h;
       const at::Tensor x_i = advanced(result.x, h, method.a[i], k, i);
-      const Slope slope =
-          field.at({x_i, at::full({x.size(0)}, t_i, x.options()), samples}, field.has_rate && method.b[i] != 0);
+      const at::Tensor t_B = at::full({x.size(0)}, t_i, x.options().dtype(at::kDouble));
+      const Slope slope = field.at({x_i, t_B, samples}, field.has_rate && method.b[i] != 0);
       check_shape(slope.v, x.sizes().vec(), "the velocity");
       k[i] = slope.v;
       rate[i] = slope.rate;

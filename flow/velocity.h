@@ -11,7 +11,7 @@
 
 namespace cfm::flow {
 
-// v(x, t): x [B,...] and t [B] (same dtype and device as x) to the velocity [B,...].
+// v(x, t): x [B,...] and t [B] (float64, on x's device) to the velocity [B,...], in x's dtype.
 using Velocity = std::function<at::Tensor(const at::Tensor& x, const at::Tensor& t)>;
 
 // The same where each row belongs to a sample (an image): labels follow it, wherever its row is. samples: B numbers.

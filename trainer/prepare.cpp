@@ -7,12 +7,6 @@
 #include "base/number_text.h"
 
 namespace cfm::trainer {
-namespace {
-
-constexpr int kBeatsToExpiry = 12;  // of a lease: a few may be late, or out of another machine's sight
-
-}  // namespace
-
 void check_ranks(const TrainConfig& config, const parallel::MpiSession& session) {
   if (session.size() <= config.global_batch) return;
   throw SharedError("--global_batch=" + std::to_string(config.global_batch) + " on " + std::to_string(session.size()) +
@@ -39,9 +33,7 @@ std::unique_ptr<Lease> own_run(const TrainConfig& config, const parallel::MpiSes
   std::unique_ptr<Lease> lease;
   parallel::agree_on(session, [&] {
     if (session.rank() != 0) return;
-    const std::chrono::milliseconds expiry(static_cast<int64_t>(1000 * config.lease_seconds));
-    LeaseSeeker seeker(std::filesystem::path(config.run_dir) / "trainer.lease",
-                       {.beat = expiry / kBeatsToExpiry, .expiry = expiry});
+    LeaseSeeker seeker(std::filesystem::path(config.run_dir) / "trainer.lease", lease_times(config.lease_seconds));
     lease = seeker.take_or_see_alive([&] { return stop.raised() != 0; },
                                      [&](const LeaseHolder& holder) {
                                        say("waiting    " + config.run_dir + " is held by " + holder.text() +

@@ -62,6 +62,22 @@ TEST_F(Leases, IsFreeOnceItIsGivenBack) {
   EXPECT_TRUE(LeaseSeeker(file_, kQuick).try_take());
 }
 
+TEST_F(Leases, CanBeLookedAtWithoutBeingTaken) {
+  LeaseSeeker onlooker(file_, kQuick);
+  EXPECT_FALSE(onlooker.is_held());
+  {
+    const auto lease = LeaseSeeker(file_, kQuick).try_take();
+    EXPECT_TRUE(onlooker.is_held());
+    EXPECT_TRUE(lease->held());
+  }
+  EXPECT_FALSE(onlooker.is_held());
+  write_foreign("", 0);
+  EXPECT_TRUE(onlooker.is_held());
+  std::this_thread::sleep_for(kQuick.expiry + milliseconds(100));
+  EXPECT_FALSE(onlooker.is_held());
+  EXPECT_TRUE(std::filesystem::exists(file_));
+}
+
 TEST_F(Leases, ThatBeatsIsNeverStale) {
   const auto lease = LeaseSeeker(file_, kQuick).try_take();
   LeaseSeeker second(file_, kQuick);

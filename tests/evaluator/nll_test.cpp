@@ -7,8 +7,10 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <numbers>
 #include <sstream>
@@ -120,6 +122,41 @@ TEST_F(NllProgram, GivesTheSameBitsForEveryImageOnOneTwoAndThreeRanks) {
 }
 
 // Euler's three steps by hand: the network in float64, its divergence by central differences.
+// On grids to rounding; on adaptive steps by less than the solver errs as it is used, in float32 at 64 a batch, against
+// float64 at a far smaller tolerance.
+TEST_F(NllProgram, HardlyDependsOnTheBatchShape) {
+  const auto bits_of = [](const std::string& csv) {
+    std::istringstream lines(csv);
+    std::vector<double> bits;
+    std::string line;
+    std::getline(lines, line);
+    while (std::getline(lines, line)) bits.push_back(std::stod(line.substr(line.rfind(',') + 1)));
+    return bits;
+  };
+  const auto largest = [](const std::vector<double>& a, const std::vector<double>& b) {
+    double difference = 0;
+    for (size_t i = 0; i < a.size(); ++i) difference = std::max(difference, std::abs(a[i] - b.at(i)));
+    return difference;
+  };
+  using Flags = std::vector<std::string>;
+  const auto at_shapes = [&](const std::string& name, const Flags& flags) {
+    std::vector<std::vector<double>> all;
+    for (const std::string shape : {"1", "7", "64"})
+      all.push_back(bits_of(evaluated("plain.safetensors", name + shape, flags + Flags{"--net_batch=" + shape})));
+    return all;
+  };
+  const auto spread_of = [&](const std::vector<std::vector<double>>& all) {
+    return std::max({largest(all[0], all[1]), largest(all[0], all[2]), largest(all[1], all[2])});
+  };
+  EXPECT_LE(spread_of(at_shapes("grid_shape", {"--count=12", "--solver=dp5", "--steps=4", "--check_images=0"})), 1e-6);
+  const auto adaptive = at_shapes("shape", {"--count=12", "--atol=1e-5", "--rtol=1e-5"});
+  const Flags exact{"--count=12", "--precision=fp64", "--atol=1e-9", "--rtol=1e-9"};
+  const double spread = spread_of(adaptive);
+  const double error = largest(adaptive[2], bits_of(evaluated("plain.safetensors", "exact", exact)));
+  std::cout << "          bits/dim at 1e-5: spread over net_batch 1, 7, 64 " << spread << ", error " << error << "\n";
+  EXPECT_LT(spread, error);
+}
+
 TEST_F(NllProgram, IsTheNetworksLikelihoodWithEachImagesLabel) {
   const std::string csv = evaluated("classes.safetensors", "hand",
                                     {"--solver=euler", "--steps=3", "--grid=uniform", "--divergence=exact",

@@ -175,7 +175,7 @@ Field convolutional() {
   return {[=](const Points& points, bool) -> Slope {
     const at::Tensor label =
         at::tensor(std::vector<int64_t>(points.samples.begin(), points.samples.end())).to(at::kFloat);
-    const at::Tensor hidden = at::conv2d(points.x, in, {}, 1, 1) + over_images(points.t + 0.1 * label, points.x);
+    const at::Tensor hidden = at::conv2d(points.x, in, {}, 1, 1) + factor_of(points.t + 0.1 * label, points.x);
     return {at::conv2d(hidden.tanh(), out, {}, 1, 1), {}};
   }};
 }

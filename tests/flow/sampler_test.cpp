@@ -26,7 +26,7 @@ SampleVelocity convolutional() {
   return [=](const at::Tensor& x, const at::Tensor& t, std::span<const int64_t> samples) {
     const at::Tensor number = at::tensor(at::IntArrayRef(samples.data(), samples.size()), at::kLong);
     const at::Tensor label = number.remainder(10).to(at::kFloat) * 0.1;
-    const at::Tensor hidden = at::conv2d(x, in, {}, 1, 1) + over_images(t + label, x);
+    const at::Tensor hidden = at::conv2d(x, in, {}, 1, 1) + factor_of(t + label, x);
     return at::conv2d(hidden.tanh(), out, {}, 1, 1);
   };
 }

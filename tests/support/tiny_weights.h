@@ -42,13 +42,14 @@ inline checkpoint::FileRecord write_tiny_weights(const std::filesystem::path& fi
   return checkpoint::write_safetensors(file, models::named_parameters(net), to_metadata(info));
 }
 
-// RUN/checkpoints/step_…, raw weights and one file a decay, each of other values.
+// RUN/checkpoints/step_…, raw weights and one file a decay, each of other values. `steps`: how many the run makes.
 inline void write_tiny_checkpoint(const std::filesystem::path& run_dir, int64_t step, int64_t classes,
-                                  const std::vector<double>& decays) {
+                                  const std::vector<double>& decays, int64_t steps = 0) {
   const std::filesystem::path dir = checkpoint::checkpoints_folder(run_dir) / checkpoint::step_name(step);
   std::filesystem::create_directories(dir);
   checkpoint::Manifest manifest;
   manifest.progress.step = step;
+  manifest.flags["steps"] = std::to_string(steps);
   uint64_t seed = static_cast<uint64_t>(step);
   manifest.files.push_back(write_tiny_weights(dir / "model.safetensors", tiny_unet(classes), seed, 0, step));
   for (const double decay : decays) {

@@ -12,8 +12,13 @@
 namespace cfm::test {
 namespace {
 
-// A run to `steps` in one go, and the same with a signal at step `stop` and the same command again.
-void expect_equal_to_one_go(int ranks, long stop, long steps, const std::vector<std::string>& flags) {
+// What the gradient reducer's first bucket holds, and the first two.
+constexpr std::uintmax_t kOneBucket = 1 << 20, kTwoBuckets = kOneBucket + (25 << 20);
+
+// A run to `steps` in one go, and the same with a signal at step `stop` and the same command again. Its weights, and so
+// its gradients, are more than `buckets` bytes.
+void expect_equal_to_one_go(int ranks, long stop, long steps, std::uintmax_t buckets,
+                            const std::vector<std::string>& flags) {
   const TemporaryFolder folder;
   const std::string data = digit_shards(folder.path(), "train", 0, 300);
   const auto command = [&](const std::string& name) {
@@ -40,12 +45,15 @@ void expect_equal_to_one_go(int ranks, long stop, long steps, const std::vector<
 
   std::string last = std::to_string(steps);
   last.insert(0, 9 - last.size(), '0');
+  EXPECT_GT(file_size(folder.path() / "whole/checkpoints" / ("step_" + last) / "model.safetensors"), buckets);
   expect_same_training(folder.path() / "parts", folder.path() / "whole", "step_" + last);
 }
 
 class Resume : public testing::TestWithParam<int> {};
 
-TEST_P(Resume, AfterASignalGivesTheSameBitsAsARunInOneGo) { expect_equal_to_one_go(GetParam(), 120, 200, {}); }
+TEST_P(Resume, AfterASignalGivesTheSameBitsAsARunInOneGo) {
+  expect_equal_to_one_go(GetParam(), 120, 200, kOneBucket, {});
+}
 
 INSTANTIATE_TEST_SUITE_P(Ranks, Resume, testing::ValuesIn(rank_counts({1, 2, 3, 4})),
                          testing::PrintToStringParamName());
@@ -53,7 +61,7 @@ INSTANTIATE_TEST_SUITE_P(Ranks, Resume, testing::ValuesIn(rank_counts({1, 2, 3, 
 // An embedding of 28 MB fills the second bucket; what is registered before it comes in a third. Three ranks, where
 // there are so many: two numbers have the same sum in any order.
 TEST(ResumeWithThreeBuckets, AfterASignalGivesTheSameBitsAsARunInOneGo) {
-  expect_equal_to_one_go(rank_counts({1, 2, 3}).back(), 12, 30, {"--num_classes=54000"});
+  expect_equal_to_one_go(rank_counts({1, 2, 3}).back(), 12, 30, kTwoBuckets, {"--num_classes=54000"});
 }
 
 }  // namespace
