@@ -122,8 +122,8 @@ TEST_F(NllProgram, GivesTheSameBitsForEveryImageOnOneTwoAndThreeRanks) {
 }
 
 // Euler's three steps by hand: the network in float64, its divergence by central differences.
-// On grids to rounding; on adaptive steps by less than the solver errs as it is used, in float32 at 64 a batch, against
-// float64 at a far smaller tolerance.
+// On grids to rounding; on adaptive steps, whose control amplifies it, by far less than a trained network's solution at
+// this tolerance errs (docs/benchmarks.md).
 TEST_F(NllProgram, HardlyDependsOnTheBatchShape) {
   const auto bits_of = [](const std::string& csv) {
     std::istringstream lines(csv);
@@ -150,11 +150,9 @@ TEST_F(NllProgram, HardlyDependsOnTheBatchShape) {
   };
   EXPECT_LE(spread_of(at_shapes("grid_shape", {"--count=12", "--solver=dp5", "--steps=4", "--check_images=0"})), 1e-6);
   const auto adaptive = at_shapes("shape", {"--count=12", "--atol=1e-5", "--rtol=1e-5"});
-  const Flags exact{"--count=12", "--precision=fp64", "--atol=1e-9", "--rtol=1e-9"};
   const double spread = spread_of(adaptive);
-  const double error = largest(adaptive[2], bits_of(evaluated("plain.safetensors", "exact", exact)));
-  std::cout << "          bits/dim at 1e-5: spread over net_batch 1, 7, 64 " << spread << ", error " << error << "\n";
-  EXPECT_LT(spread, error);
+  std::cout << "          bits/dim at 1e-5: spread over net_batch 1, 7, 64 " << spread << "\n";
+  EXPECT_LT(spread, 1e-4);
 }
 
 TEST_F(NllProgram, IsTheNetworksLikelihoodWithEachImagesLabel) {
