@@ -23,7 +23,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct WhatIsThere {
-  int64_t last_attempt = 0;
+  int64_t last_attempt = 0, last_step = 0;  // of that attempt
   bool torn = false;
 };
 
@@ -37,9 +37,11 @@ WhatIsThere read_back(const std::filesystem::path& file) {
     const Json event = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!event.is_object()) continue;
     const auto attempt = event.find("attempt");
-    if (attempt != event.end() && attempt->is_number_integer()) {
-      there.last_attempt = std::max(there.last_attempt, attempt->get<int64_t>());
-    }
+    if (attempt == event.end() || !attempt->is_number_integer()) continue;
+    if (attempt->get<int64_t>() > there.last_attempt) there.last_step = 0;
+    there.last_attempt = std::max(there.last_attempt, attempt->get<int64_t>());
+    if (const auto step = event.find("step"); step != event.end() && step->is_number_integer())
+      there.last_step = std::max(there.last_step, step->get<int64_t>());
   }
   return there;
 }
@@ -83,6 +85,7 @@ EventLog::EventLog(const std::filesystem::path& file) : file_(file) {
                               ". Make its folder writable, or choose another --run_dir.");
   const WhatIsThere there = read_back(file);
   attempt_ = there.last_attempt + 1;
+  last_step_ = there.last_step;
   torn_ = there.torn;
 }
 

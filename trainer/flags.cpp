@@ -102,6 +102,17 @@ DEFINE_int64(sample_every, 0, "output: steps between sample grids; 0: never");
 DEFINE_string(solver, "midpoint", "output: ODE method of the sample grid");
 DEFINE_int32(solver_steps, 25, "output: its steps");
 DEFINE_int64(net_batch, 16, "output: images at once for samples and held-out losses");
+DEFINE_string(metrics, "127.0.0.1:0",
+              "metrics: address and port of each node's endpoint for Prometheus; port 0: a free one; empty: none");
+DEFINE_string(metrics_advertise, "",
+              "metrics: host under which Prometheus finds the endpoint; empty: the node's name (for a loopback "
+              "address, that)");
+DEFINE_string(metrics_targets, "",
+              "metrics: folder that Prometheus' file_sd_configs watches: a file for each run and node while it is at "
+              "work; empty: ~/.cache/cfm/targets");
+DEFINE_string(metrics_textfile, "",
+              "metrics: FILE.prom for node_exporter's textfile collector, where scraping is barred; empty: none");
+DEFINE_string(metrics_run, "", "metrics: the run's name, as the label `run`; empty: that of its folder");
 
 namespace cfm::trainer {
 
@@ -110,7 +121,7 @@ ProgramHelp program_help() {
           .summary = "trains a continuous normalizing flow by Conditional Flow Matching; the same command resumes",
           .example = "mpirun -n 2 cfm_train --flagfile=configs/digits.flags --run_dir=runs/digits",
           .defined_in = __FILE__,
-          .groups = {"run", "data", "reading", "flow", "network", "optimizer", "output"}};
+          .groups = {"run", "data", "reading", "flow", "network", "optimizer", "output", "metrics"}};
 }
 
 namespace {
@@ -214,6 +225,11 @@ TrainConfig config_from_flags(Problems& problems) {
   config.val_every = FLAGS_val_every;
   config.val_images = FLAGS_val_images;
   config.sample_every = FLAGS_sample_every;
+  config.metrics = FLAGS_metrics;
+  config.metrics_advertise = FLAGS_metrics_advertise;
+  config.metrics_targets = FLAGS_metrics_targets;
+  config.metrics_textfile = FLAGS_metrics_textfile;
+  config.metrics_run = FLAGS_metrics_run;
   config.sample.ode.solver = FLAGS_solver;
   config.sample.ode.steps = FLAGS_solver_steps;
   config.sample.ode.t_end = flow::t_end(config.flow_config.path);

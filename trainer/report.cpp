@@ -1,7 +1,8 @@
 #include "trainer/report.h"
 
-#include <cmath>
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 
 #include "base/log.h"
 #include "checkpoint/store.h"
@@ -15,13 +16,16 @@ std::string number(double value, const char* format) {
   return text;
 }
 
-}  // namespace
-
-parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested) {
-  return {.stop_requested = stop_requested,
-          .sums = {measure.loss_sum, measure.data_wait_seconds, measure.exposed_reduce_seconds},
-          .maxima = {measure.step_seconds}};
+int64_t checkpoint_bytes(const std::string& run_dir, int64_t step) {
+  int64_t bytes = 0;
+  std::error_code error;
+  const auto folder = checkpoint::checkpoints_folder(run_dir) / checkpoint::step_name(step);
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
+    bytes += static_cast<int64_t>(entry.file_size(error));
+  return bytes;
 }
+
+}  // namespace
 
 std::string dropout_note(double dropout, c10::Device device) {
   if (dropout == 0 || device.is_cpu()) return "";
@@ -34,7 +38,8 @@ Report::Report(const TrainConfig& config, const parallel::MpiSession& session)
       ranks_(session.size()),
       speaks_(session.rank() == 0),
       events_(speaks_ ? std::filesystem::path(config.run_dir) / "events.jsonl" : std::filesystem::path()),
-      line_(speaks_) {}
+      line_(speaks_),
+      metrics_(config, session) {}
 
 void Report::note(const std::string& text) {
   if (!speaks_) return;
@@ -57,6 +62,8 @@ void Report::start(const checkpoint::Progress& at, bool resumed, const OpenedDat
          (data.layout.nodes() == 1 ? " node" : " nodes") + ", each with an order of its own");
   note("ranks      " + std::to_string(ranks_) + " with " + std::to_string(threads) + " threads each, global batch " +
        std::to_string(config_.global_batch));
+  metrics_.start(at, events_.attempt(), std::max<int64_t>(events_.last_step() - at.step, 0), data.train.size());
+  if (!metrics_.text().empty()) note("metrics    " + metrics_.text());
   const std::string dropout = dropout_note(config_.model.dropout, device);
   if (!dropout.empty()) note(dropout);
   events_.write("start", {{"step", at.step},
@@ -73,10 +80,11 @@ void Report::start(const checkpoint::Progress& at, bool resumed, const OpenedDat
   if (resumed) events_.write("rewind_to", {{"step", at.step}});
 }
 
-bool Report::step(const StepMeasure& measure, const parallel::StepSummary& all) {
-  const double seconds = all.maxima[0];
+bool Report::step(const StepMeasure& measure, const parallel::StepSummary& summary) {
+  const StepOverRanks all = over_ranks(summary, ranks_);
+  const double seconds = all.step_seconds;
   smooth_seconds_ = smooth_seconds_ == 0 ? seconds : 0.9 * smooth_seconds_ + 0.1 * seconds;
-  const double loss = all.sums[0] / static_cast<double>(config_.global_batch);
+  const double loss = all.loss_sum / static_cast<double>(config_.global_batch);
   if (measure.skipped) {
     note("step " + std::to_string(measure.step) + ": update skipped, the gradient's norm is " +
          number(measure.gradient_norm, "%g"));
@@ -89,18 +97,21 @@ bool Report::step(const StepMeasure& measure, const parallel::StepSummary& all) 
                            {"gradient_norm", measure.gradient_norm},
                            {"lr", measure.lr},
                            {"step_seconds", seconds},
-                           {"data_wait_seconds", all.sums[1] / ranks_},
-                           {"exposed_reduce_seconds", all.sums[2] / ranks_}});
+                           {"data_wait_seconds", all.data_wait_seconds},
+                           {"exposed_reduce_seconds", all.exposed_reduce_seconds}});
   }
+  const double images_per_second = static_cast<double>(config_.global_batch) / smooth_seconds_;
+  const double eta_seconds = smooth_seconds_ * static_cast<double>(config_.steps - measure.step);
+  metrics_.step(measure, all, images_per_second, eta_seconds);
   if (!speaks_) return all.stop_requested;
   line_.show({.step = measure.step,
               .steps = config_.steps,
               .loss = loss,
-              .images_per_second = static_cast<double>(config_.global_batch) / smooth_seconds_,
-              .data_wait_share = seconds > 0 ? all.sums[1] / ranks_ / seconds : 0,
+              .images_per_second = images_per_second,
+              .data_wait_share = seconds > 0 ? all.data_wait_seconds / seconds : 0,
               .learning_rate = measure.lr,
               .gradient_norm = measure.gradient_norm,
-              .eta_seconds = smooth_seconds_ * static_cast<double>(config_.steps - measure.step)},
+              .eta_seconds = eta_seconds},
              due);
   return all.stop_requested;
 }
@@ -108,6 +119,7 @@ bool Report::step(const StepMeasure& measure, const parallel::StepSummary& all) 
 void Report::checkpoint(int64_t step, double seconds) {
   note("checkpoint " + checkpoint::step_name(step) + " in " + number(seconds, "%.2f") + " s");
   events_.write("checkpoint", {{"step", step}, {"seconds", seconds}});
+  metrics_.checkpoint(step, seconds, checkpoint_bytes(config_.run_dir, step));
 }
 
 void Report::validation(int64_t step, const std::string& weights, const ValidationLoss& loss) {
@@ -115,6 +127,7 @@ void Report::validation(int64_t step, const std::string& weights, const Validati
   for (const double of_bin : loss.by_time) bins += " " + number(of_bin, "%.4f");
   note("held-out   step " + std::to_string(step) + ", " + weights + ": loss " + number(loss.mean, "%.5f") + " on " +
        std::to_string(loss.images) + " images; by t:" + bins);
+  metrics_.validation(step, weights, loss);
   events_.write("validation", {{"step", step},
                                {"weights", weights},
                                {"loss", loss.mean},
@@ -124,6 +137,7 @@ void Report::validation(int64_t step, const std::string& weights, const Validati
 
 void Report::samples(int64_t step, const std::string& file) {
   note("samples    " + file);
+  metrics_.samples(file);
   events_.write("samples", {{"step", step}, {"file", file}});
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// What a run says of itself: RUN/events.jsonl, the progress line, and messages that do not break it. Rank 0 speaks.
+// What a run says of itself: RUN/events.jsonl, the progress line and messages that do not break it, metrics. Rank 0
+// speaks.
 
 #include <c10/core/Device.h>
 
@@ -8,38 +9,27 @@
 #include "checkpoint/manifest.h"
 #include "metrics/event_log.h"
 #include "metrics/progress.h"
-#include "parallel/step_control.h"
 #include "trainer/held_out.h"
 #include "trainer/open_data.h"
+#include "trainer/run_metrics.h"
+#include "trainer/step_measure.h"
 #include "trainer/train.h"
 
 namespace cfm::trainer {
-
-// What one rank measured of a step.
-struct StepMeasure {
-  double loss_sum = 0;  // of this rank's samples
-  double data_wait_seconds = 0, exposed_reduce_seconds = 0;
-  double step_seconds = 0;
-  double gradient_norm = 0, lr = 0;  // equal on all ranks
-  int64_t step = 0;                  // the step that was made: 1 is the first
-  bool skipped = false;
-};
-
-parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested);
 
 // What the run says of its dropout; empty where masks are keyed by sample.
 std::string dropout_note(double dropout, c10::Device device);
 
 class Report {
  public:
-  Report(const TrainConfig& config, const parallel::MpiSession& session);
+  Report(const TrainConfig& config, const parallel::MpiSession& session);  // collective
 
   void start(const checkpoint::Progress& at, bool resumed, const OpenedData& data, int64_t parameters, int threads,
              c10::Device device);
   // A line that does not break the progress line.
   void note(const std::string& text);
   // The step that `measure` describes, with what all ranks reported of it. Returns whether one was asked to stop.
-  bool step(const StepMeasure& measure, const parallel::StepSummary& all);
+  bool step(const StepMeasure& measure, const parallel::StepSummary& summary);
   void checkpoint(int64_t step, double seconds);
   void validation(int64_t step, const std::string& weights, const ValidationLoss& loss);
   void samples(int64_t step, const std::string& file);
@@ -51,6 +41,7 @@ class Report {
   bool speaks_;
   metrics::EventLog events_;
   metrics::ProgressLine line_;
+  RunMetrics metrics_;
   double smooth_seconds_ = 0;  // a step's, over the last ones
   int64_t first_step_ = 0;
 };

@@ -19,6 +19,7 @@
 #include "trainer/last_bits.h"
 #include "trainer/look.h"
 #include "trainer/open_data.h"
+#include "trainer/phases.h"
 #include "trainer/prepare.h"
 #include "trainer/report.h"
 #include "trainer/resume.h"
@@ -63,6 +64,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
 
   const double weight = static_cast<double>(session.size()) / static_cast<double>(config.global_batch);
   const bool labelled = config.model.num_classes > 0;
+  PhaseClock phases(watchdog);
   StepMeasure measure;  // of the step before, while its report is under way
   int64_t skipped = 0;
   bool stopping = false;
@@ -74,13 +76,14 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
     reducer.begin_step();
     for (int64_t micro = 0; micro < loader.micro_batches_per_step(); ++micro) {
       // shard -> batch -> point of the path; t = 0 is noise, t = 1 is data
-      watchdog.enter("data", at.step);
+      phases.enter(Phase::kData, at.step);
       const data::Batch host = loader.next();  // images uint8 [B,C,H,W], labels [B], draws
+      phases.enter(Phase::kTransfer, at.step);
       const TrainingBatch batch = to_training_batch(host, draws, labelled, device);  // x1, x0 [B,C,H,W], t [B]
       const flow::TrainingPoint point =                                              // input, target [B,C,H,W]
           flow::training_point(config.flow_config, batch.x0, batch.x1, batch.t, config.times);
       // point -> the network's output -> loss -> gradients
-      watchdog.enter("forward", at.step);
+      phases.enter(Phase::kForward, at.step);
       const models::DropoutKey dropout{config.seed, static_cast<uint64_t>(host.first_draw)};
       const at::Tensor losses = [&] {
         const Autocast autocast(config.precision == "bf16", device.type());
@@ -90,14 +93,14 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
       }();
       const at::Tensor micro_loss = losses.sum();
       loss_sum += micro_loss.detach();
-      watchdog.enter("backward", at.step);
+      phases.enter(Phase::kBackward, at.step);
       if (micro + 1 == loader.micro_batches_per_step()) reducer.sync_next_backward();
       (micro_loss * finite_or_nan(weight, micro_loss)).backward();
     }
     reducer.finish();
 
     // guard -> clip -> optimizer -> EMA: the reduced gradient and its norm are the same on every rank
-    watchdog.enter("update", at.step);
+    phases.enter(Phase::kOptimizer, at.step);
     const std::vector<at::Tensor> gradients = reducer.gradients();
     const double norm = agreed_gradient_norm(gradients, session);
     const double lr = lr_at(config.schedule, at.step, config.steps);
@@ -105,6 +108,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
     if (finite) {
       clip_gradients(gradients, norm, config.clip_norm);
       state.optimizer.step(gradients, lr, at.optimizer_steps);
+      phases.enter(Phase::kEma, at.step);
       state.ema.update(at.optimizer_steps);
       ++at.optimizer_steps;
     }
@@ -119,11 +123,12 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
                .data_wait_seconds = loader.take_wait_seconds(),
                .exposed_reduce_seconds = reducer.exposed_seconds(),
                .step_seconds = watch.seconds(),
+               .phase_seconds = phases.take(),
                .gradient_norm = norm,
                .lr = lr,
                .step = at.step,
                .skipped = !finite};
-    control.post(to_report(measure, stop.raised() != 0));
+    control.post(to_report(measure, stop.raised() != 0, session.rank(), session.size()));
     // now: whoever watches the start waits for it
     if (at.step == first_step) stopping = report.step(measure, control.collect());
     refuse_endless_skipping(skipped, config.max_skipped, at.step);

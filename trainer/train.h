@@ -70,6 +70,10 @@ struct TrainConfig {
   int64_t sample_every = 0;
   flow::SampleConfig sample;
 
+  // who may watch (trainer/run_metrics.h)
+  std::string metrics = "127.0.0.1:0";  // address:port of the endpoint; empty: none
+  std::string metrics_advertise, metrics_targets, metrics_textfile, metrics_run;
+
   checkpoint::Metadata flags;               // all of the above as they were given, for the manifest
   std::vector<std::string> deciding_flags;  // names of those that change numbers: a resume says which of them changed
   std::string settings;                     // and as a table, for people

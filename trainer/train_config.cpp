@@ -2,6 +2,7 @@
 
 #include "base/number_text.h"
 #include "data/dataset.h"
+#include "metrics/exporter.h"
 #include "trainer/train.h"
 
 namespace cfm::trainer {
@@ -33,6 +34,7 @@ Problems TrainConfig::validate() const {
   reading.data_mode = data_mode;
   reading.stage_dir = stage_dir;
   append(problems, reading.validate());
+  append(problems, metrics::ExporterConfig{.listen = metrics, .textfile = metrics_textfile}.validate());
   require(step_timeout > 0, "--step_timeout=" + number_text(step_timeout) + ": must be positive seconds");
   require(lease_seconds >= 1, "--lease_seconds=" + number_text(lease_seconds) + ": expected at least 1");
   require(device == "auto" || device == "cpu" || device == "cuda",

@@ -1,3 +1,7 @@
 cfm_test(metrics/event_log_test DEPS metrics)
 target_link_libraries(metrics_event_log_test PRIVATE nlohmann_json::nlohmann_json)
 cfm_test(metrics/progress_test DEPS metrics)
+cfm_test(metrics/series_test DEPS metrics)
+cfm_test(metrics/server_test DEPS metrics)
+cfm_test(metrics/targets_test DEPS metrics)
+target_link_libraries(metrics_targets_test PRIVATE nlohmann_json::nlohmann_json)

@@ -1,0 +1,58 @@
+// What a run's metrics cost: nanoseconds of the training thread a step, and the process's CPU seconds for scrapes that
+// others make. For bench/metrics.py: prints a line of JSON, then, for each line it reads, its CPU seconds so far.
+//   bench_metrics RUN_DIR STEPS
+
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <iostream>
+#include <string>
+
+#include "parallel/mpi_session.h"
+#include "trainer/run_metrics.h"
+
+namespace {
+
+double cpu_seconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+cfm::ExitCode measure(const cfm::parallel::MpiSession& session, const std::string& run_dir, int64_t steps) {
+  using cfm::trainer::StepMeasure;
+  cfm::trainer::TrainConfig config;
+  config.run_dir = run_dir;
+  config.metrics_targets = run_dir;
+  config.global_batch = 128;
+  config.steps = steps;
+  cfm::trainer::RunMetrics metrics(config, session);
+  metrics.start({}, 1, 0, 1297);
+  cfm::trainer::ValidationLoss loss;
+  for (const char* weights : {"raw", "ema_0.9999"}) metrics.validation(0, weights, loss);
+  metrics.checkpoint(0, 1, 1);
+  StepMeasure measure{.loss_sum = 60, .step_seconds = 0.2};
+  const auto start = std::chrono::steady_clock::now();
+  for (int64_t step = 1; step <= steps; ++step) {
+    measure.step = step;
+    const auto report = cfm::trainer::to_report(measure, false, 0, 1);
+    metrics.step(measure, cfm::trainer::over_ranks({false, report.sums, report.maxima}, 1), 600, 100);
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  std::printf("{\"nanoseconds_a_step\": %.1f}\n", 1e9 * seconds / static_cast<double>(steps));
+  std::fflush(stdout);
+  for (std::string line; std::getline(std::cin, line);) {
+    std::printf("%.9f\n", cpu_seconds());
+    std::fflush(stdout);
+  }
+  return cfm::ExitCode::kDone;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return cfm::parallel::run_mpi_main(argc, argv, [&](cfm::parallel::MpiSession& session) {
+    cfm::check(argc == 3, "usage: bench_metrics RUN_DIR STEPS");
+    return measure(session, argv[1], std::stoll(argv[2]));
+  });
+}

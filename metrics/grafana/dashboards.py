@@ -1,0 +1,163 @@
+"""Writes the dashboards beside it, dashboards/*.json, with Grafana's Foundation SDK: python metrics/grafana/dashboards.py [FOLDER].
+
+A panel is a line of text: title, unit, what it shows, and its queries. Units are Grafana's: "s" seconds, "percentunit" 0 to 1, "short" counts.
+"""
+
+import json
+import pathlib
+import sys
+
+from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import ScaleDistribution, StackingMode, VisibilityMode
+from grafana_foundation_sdk.models.dashboard import DataSourceRef, DataTransformerConfig, VariableRefresh
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+SOURCE = DataSourceRef(type_val="prometheus", uid="${source}")
+RUN = 'run="$run"'
+RUNS = 'run=~"$run"'
+
+
+def query(expr, legend="", instant=False):
+    built = prometheus.Dataquery().expr(expr).legend_format(legend).datasource(SOURCE)
+    return built.instant().format(PromQueryFormat.TABLE) if instant else built.range()
+
+
+def with_queries(panel, title, unit, description, queries):
+    panel = panel.title(title).description(description).unit(unit).datasource(SOURCE)
+    for letter, one in zip("ABCDEFGH", queries):
+        panel = panel.with_target(one.ref_id(letter))
+    return panel
+
+
+def number(title, unit, description, expr):
+    return with_queries(stat.Panel(), title, unit, description, [query(expr)]).height(4).span(4)
+
+
+def curves(title, unit, description, *queries, log=False, stacked=False, span=12):
+    panel = with_queries(timeseries.Panel(), title, unit, description, [query(expr, legend) for expr, legend in queries])
+    panel = panel.height(8).span(span).show_points(VisibilityMode.NEVER).span_nulls(True)
+    if log:
+        panel = panel.scale_distribution(common.ScaleDistributionConfig().type(ScaleDistribution.LOG).log(10))
+    if stacked:
+        panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL)).fill_opacity(30)
+    return panel
+
+
+def rows_of(title, unit, description, **columns):
+    """A table of one row a label set; the columns are instant queries, joined by their labels."""
+    panel = with_queries(table.Panel(), title, unit, description, [query(expr, name, instant=True) for name, expr in columns.items()])
+    names = {f"Value #{letter}": name.replace("_", " ") for letter, name in zip("ABCDEFGH", columns)}
+    hidden = {name: True for name in ("Time", "__name__", "job", "instance", "node", "slurm_job")}
+    return panel.height(10).span(24).with_transformation(DataTransformerConfig(id_val="merge", options={})).with_transformation(
+        DataTransformerConfig(id_val="organize", options={"renameByName": names, "excludeByName": hidden}))
+
+
+def annotation(name, color, expr):
+    """At the times, in milliseconds since 1970, that a series holds (text_of says so)."""
+    return dashboard.AnnotationQuery().name(name).datasource(SOURCE).enable(True).icon_color(color).expr(expr)
+
+
+def text_of(board):
+    document = json.loads(JSONEncoder(sort_keys=True).encode(board))
+    for query in document["annotations"].get("list") or []:
+        query["useValueForTime"] = "on"  # which the SDK does not know
+    return json.dumps(document, indent=1, sort_keys=True) + "\n"
+
+
+def page(uid, title, description, run_query, multi):
+    source = dashboard.DatasourceVariable("source").label("Prometheus").type("prometheus")
+    run = dashboard.QueryVariable("run").label("run").query(run_query).datasource(SOURCE).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+    if multi:
+        run = run.multi(True).include_all(True).all_value(".*")
+    return (dashboard.Dashboard(title).uid(uid).description(description).tags(["cfm"]).refresh("30s").time("now-6h", "now")
+            .with_variable(source).with_variable(run))
+
+
+def one_run():
+    node = (dashboard.QueryVariable("node").label("node").query(f"label_values(cfm_node_ranks{{{RUN}}}, node)").datasource(SOURCE)
+            .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).multi(True).include_all(True).all_value(".*"))
+    on_node = f'{RUN},node=~"$node"'
+    newest = lambda series: f"max by (run) ({series}{{{RUN}}})"  # noqa: E731
+    board = page("cfm-run", "cfm: one run", "Where a run stands, what it learns, where its time goes.", "label_values(cfm_step, run)", multi=False)
+    return (board.with_variable(node)
+            .with_row(dashboard.Row("Progress"))
+            .with_panel(number("Step", "short", "Steps made, skipped updates included.", newest("cfm_step")))
+            .with_panel(number("Of", "short", "Steps that the run is to make.", newest("cfm_last_step")))
+            .with_panel(number("Time left", "dtdurations", "At the speed of the last steps.", f"min by (run) (cfm_eta_seconds{{{RUN}}})"))
+            .with_panel(number("Epochs", "short", "Images seen over the images of the data set.", newest("cfm_epoch")))
+            .with_panel(number("Start", "short", "How often the run has been started: 1 is the first.", newest("cfm_attempt")))
+            .with_panel(number("Goodput", "percentunit", "Time in steps that count over time since this start.", newest("cfm_goodput_ratio")))
+            .with_row(dashboard.Row("Learning"))
+            .with_panel(curves("Training loss", "short", "Of each step, and its mean over five minutes.", (f"cfm_loss{{{RUN}}}", "step"),
+                               (f"avg_over_time(cfm_loss{{{RUN}}}[5m])", "mean over 5 min"), log=True))
+            .with_panel(curves("Held-out loss", "short", "On the same held-out images, times and noises every time.",
+                               (f"cfm_validation_loss{{{RUN}}}", "{{weights}}"), log=True))
+            .with_panel(curves("Held-out loss by time", "short", "Bin 0 is the tenth of t at the noise, bin 9 at the data.",
+                               (f"cfm_validation_loss_by_time{{{RUN}}}", "{{weights}} bin {{bin}}"), log=True))
+            .with_panel(curves("Gradient norm", "short", "Of the reduced gradient, before clipping.", (f"cfm_gradient_norm{{{RUN}}}", "norm"), log=True))
+            .with_panel(curves("Learning rate", "short", "Of each step.", (f"cfm_learning_rate{{{RUN}}}", "lr")))
+            .with_panel(curves("Skipped updates", "short", "In 15 minutes, because a loss or a gradient was not finite.",
+                               (f"sum by (run) (increase(cfm_skipped_updates_total{{{RUN}}}[15m]))", "skipped")))
+            .with_row(dashboard.Row("Speed"))
+            .with_panel(curves("Images per second", "short", "Over all ranks.", (f"cfm_images_per_second{{{RUN}}}", "smoothed"),
+                               (f"run:cfm_images:rate5m{{{RUN}}}", "over 5 min")))
+            .with_panel(curves("A step", "s", "On the slowest rank.", (f"cfm_step_seconds{{{RUN}}}", "seconds")))
+            .with_panel(curves("Where a step's time goes", "s", "Mean over ranks, on the host's clock; all_reduce is what backward did not hide.",
+                               (f'cfm_phase_seconds{{{RUN},over="mean"}}', "{{phase}}"), stacked=True))
+            .with_panel(curves("Spread over ranks", "s", "The slowest rank's phase less the fastest's.",
+                               (f'cfm_phase_seconds{{{RUN},over="max"}} - ignoring (over) cfm_phase_seconds{{{RUN},over="min"}}', "{{phase}}")))
+            .with_panel(curves("Slowest rank", "short", "Its number: the rank that took longest without its waiting for others.",
+                               (f"cfm_slowest_rank{{{RUN}}}", "rank")))
+            .with_panel(curves("Its lag", "percentunit", "How much longer it took than the mean of all ranks.", (f"cfm_slowest_rank_lag_ratio{{{RUN}}}", "lag")))
+            .with_row(dashboard.Row("Checkpoints and machines"))
+            .with_panel(curves("Age of the last checkpoint", "s", "So much would be lost now.", (f"run:cfm_checkpoint_age:seconds{{{RUN}}}", "age")))
+            .with_panel(curves("A save", "s", "Seconds that the last one took.", (f"cfm_checkpoint_seconds{{{RUN}}}", "seconds")))
+            .with_panel(curves("Room", "bytes", "On the file system of the run's folder, and the size of a checkpoint.",
+                               (f"cfm_disk_free_bytes{{{RUN}}}", "free"), (f"cfm_checkpoint_bytes{{{RUN}}}", "a checkpoint"), log=True))
+            .with_panel(curves("Memory", "bytes", "Resident, of a node's ranks.", (f"cfm_node_resident_bytes{{{on_node}}}", "{{node}}")))
+            .with_panel(curves("Processors", "short", "Cores that a node's ranks keep busy.", (f"rate(cfm_node_cpu_seconds_total{{{on_node}}}[1m])", "{{node}}")))
+            .with_panel(curves("Lost steps", "short", "That the start before had made beyond the checkpoint that this one began from.",
+                               (f"cfm_lost_steps{{{RUN}}}", "lost")))
+            .annotation(annotation("checkpoints", "green", f"1000 * cfm_checkpoint_time_seconds{{{RUN}}}"))
+            .annotation(annotation("starts", "orange", f"1000 * cfm_start_time_seconds{{{RUN}}}"))
+            .annotation(annotation("evaluations", "blue", f"1000 * cfm_result_time_seconds{{{RUN}}}")))
+
+
+def all_runs():
+    board = page("cfm-runs", "cfm: all runs", "Runs at a glance and side by side.", "label_values(cfm_step, run)", multi=True)
+    by_run = lambda series: f"max by (run) ({series}{{{RUNS}}})"  # noqa: E731
+    return (board
+            .with_panel(rows_of("Runs", "short", "Where each run stands.", step=by_run("cfm_step"), of=by_run("cfm_last_step"), loss=by_run("cfm_loss"),
+                                images_per_second=by_run("cfm_images_per_second"), seconds_left=f"min by (run) (cfm_eta_seconds{{{RUNS}}})",
+                                checkpoint_age_in_seconds=f"run:cfm_checkpoint_age:seconds{{{RUNS}}}", start=by_run("cfm_attempt")))
+            .with_panel(curves("Training loss", "short", "Mean over five minutes.", (f"max by (run) (avg_over_time(cfm_loss{{{RUNS}}}[5m]))", "{{run}}"), log=True))
+            .with_panel(curves("Held-out loss", "short", "Of the weights and of their longest average.",
+                               (f"max by (run, weights) (cfm_validation_loss{{{RUNS}}})", "{{run}} {{weights}}"), log=True))
+            .with_panel(curves("Images per second", "short", "Over all ranks, over five minutes.", (f"run:cfm_images:rate5m{{{RUNS}}}", "{{run}}")))
+            .with_panel(curves("Progress", "percentunit", "Steps made over steps to make.", (f"max by (run) (cfm_step{{{RUNS}}} / cfm_last_step{{{RUNS}}})", "{{run}}")))
+            .with_panel(curves("Waiting for data", "percentunit", "Share of the time.", (f'run:cfm_phase_share:ratio5m{{{RUNS},phase="data"}}', "{{run}}")))
+            .with_panel(curves("Slowest rank's lag", "percentunit", "Over the mean of all ranks.",
+                               (f"max by (run) (cfm_slowest_rank_lag_ratio{{{RUNS}}})", "{{run}}"))))
+
+
+def evaluators():
+    board = page("cfm-results", "cfm: evaluations", "What evaluators found, by step.", "label_values(cfm_result, run)", multi=True)
+    of = lambda metric: f'max by (run, step, tag) (cfm_result{{{RUNS},metric="{metric}"}})'  # noqa: E731
+    return (board
+            .with_panel(rows_of("Likelihood", "short", "Bits per dimension of held-out images.", bits_per_dim=of("nll_bits_per_dim"), evaluations=of("nll_nfe")))
+            .with_panel(rows_of("FID", "short", "Mean over the repeats, and network evaluations a sample.", FID=of("fid"), evaluations=of("fid_nfe")))
+            .with_panel(curves("Bits per dimension", "short", "As they came in; the legend has step and tag.", (of("nll_bits_per_dim"), "{{run}} {{step}} {{tag}}")))
+            .with_panel(curves("FID", "short", "As they came in; the legend has step and tag.", (of("fid"), "{{run}} {{step}} {{tag}}")))
+            .with_panel(curves("Network evaluations", "short", "Of an image's likelihood, and of a sample.",
+                               (of("nll_nfe"), "NLL {{run}} {{step}}"), (of("fid_nfe"), "FID {{run}} {{step}}"), span=24)))
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "dashboards")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, board in {"one_run": one_run(), "all_runs": all_runs(), "evaluations": evaluators()}.items():
+        (folder / f"{name}.json").write_text(text_of(board.build()))
+
+
+main()

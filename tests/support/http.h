@@ -1,0 +1,78 @@
+#pragma once
+// Plain sockets for tests that talk to our servers, and badly if need be.
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <string>
+
+namespace cfm::test {
+
+// A connection to 127.0.0.1 that gives up reading after `seconds`.
+class Connection {
+ public:
+  explicit Connection(int port, int seconds = 20) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    const timeval limit{.tv_sec = seconds, .tv_usec = 0};
+    ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = ::htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+    connected_ = ::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  }
+  ~Connection() { ::close(socket_); }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  bool connected() const { return connected_; }
+  // Whether all of it could be sent.
+  bool send(const std::string& bytes) const {
+    for (size_t at = 0; at < bytes.size();) {
+      const ssize_t sent = ::send(socket_, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL);
+      if (sent <= 0) return false;
+      at += static_cast<size_t>(sent);
+    }
+    return true;
+  }
+  // Until the other side closes.
+  std::string read_all() const {
+    std::string all;
+    char buffer[4096];
+    for (ssize_t n; (n = ::recv(socket_, buffer, sizeof buffer, 0)) > 0;) all.append(buffer, static_cast<size_t>(n));
+    return all;
+  }
+
+ private:
+  int socket_;
+  bool connected_ = false;
+};
+
+// The answer to a GET: status line, headers, body. Empty if there is none. HTTP/1.0: the body is not cut into chunks.
+inline std::string http_get(int port, const std::string& path) {
+  const Connection connection(port);
+  connection.send("GET " + path + " HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+  return connection.read_all();
+}
+
+inline std::string body_of(const std::string& answer) {
+  const size_t end = answer.find("\r\n\r\n");
+  return end == std::string::npos ? "" : answer.substr(end + 4);
+}
+
+// A port of 127.0.0.1 that nobody listens on now.
+inline int free_port() {
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ::bind(socket, reinterpret_cast<const sockaddr*>(&address), size);
+  ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size);
+  ::close(socket);
+  return ::ntohs(address.sin_port);
+}
+
+}  // namespace cfm::test

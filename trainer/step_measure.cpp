@@ -1,0 +1,56 @@
+#include "trainer/step_measure.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace cfm::trainer {
+namespace {
+
+constexpr size_t kPhases = kPhaseNames.size();
+constexpr size_t kAllReduce = static_cast<size_t>(Phase::kAllReduce), kBackward = static_cast<size_t>(Phase::kBackward);
+
+// Where each number stands in a report.
+enum Sum : size_t { kLoss, kDataWait, kExposed, kOwn, kPhaseSums };
+enum Maximum : size_t { kStep, kSlowest, kPhaseMaxima, kPhaseMinima = kPhaseMaxima + kPhases };
+
+// A rank's time and number in one, so that the largest over ranks tells whose it is: whole microseconds, exact up to
+// 2^53, which is a day of 10,000 ranks.
+double time_and_rank(double seconds, int rank, int ranks) { return std::floor(seconds * 1e6) * ranks + rank; }
+
+}  // namespace
+
+parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested, int rank, int ranks) {
+  // What backward did not hide of the reduction is at its end.
+  PhaseSeconds phases = measure.phase_seconds;
+  phases[kAllReduce] = std::min(measure.exposed_reduce_seconds, phases[kBackward]);
+  phases[kBackward] -= phases[kAllReduce];
+  const double own = std::max(measure.step_seconds - phases[kAllReduce], 0.0);
+  parallel::StepReport report{
+      .stop_requested = stop_requested,
+      .sums = {measure.loss_sum, measure.data_wait_seconds, measure.exposed_reduce_seconds, own},
+      .maxima = {measure.step_seconds, time_and_rank(own, rank, ranks)}};
+  report.sums.insert(report.sums.end(), phases.begin(), phases.end());
+  report.maxima.insert(report.maxima.end(), phases.begin(), phases.end());
+  for (const double seconds : phases) report.maxima.push_back(-seconds);
+  return report;
+}
+
+StepOverRanks over_ranks(const parallel::StepSummary& summary, int ranks) {
+  const auto slowest = static_cast<int64_t>(summary.maxima[kSlowest]);
+  StepOverRanks all{.stop_requested = summary.stop_requested,
+                    .loss_sum = summary.sums[kLoss],
+                    .step_seconds = summary.maxima[kStep],
+                    .data_wait_seconds = summary.sums[kDataWait] / ranks,
+                    .exposed_reduce_seconds = summary.sums[kExposed] / ranks};
+  for (size_t p = 0; p < kPhases; ++p) {
+    all.phase_min[p] = -summary.maxima[kPhaseMinima + p];
+    all.phase_mean[p] = summary.sums[kPhaseSums + p] / ranks;
+    all.phase_max[p] = summary.maxima[kPhaseMaxima + p];
+  }
+  all.slowest_rank = static_cast<int>(slowest % ranks);
+  const double mean = summary.sums[kOwn] / ranks;
+  if (mean > 0) all.slowest_lag = std::max(static_cast<double>(slowest / ranks) * 1e-6 / mean - 1, 0.0);
+  return all;
+}
+
+}  // namespace cfm::trainer

@@ -1,0 +1,36 @@
+#pragma once
+// What a rank measures of a step, and what all ranks know of it one step later.
+
+#include <cstdint>
+
+#include "parallel/step_control.h"
+#include "trainer/phases.h"
+
+namespace cfm::trainer {
+
+// What one rank measured of a step.
+struct StepMeasure {
+  double loss_sum = 0;  // of this rank's samples
+  double data_wait_seconds = 0, exposed_reduce_seconds = 0;
+  double step_seconds = 0;
+  PhaseSeconds phase_seconds{};
+  double gradient_norm = 0, lr = 0;  // equal on all ranks
+  int64_t step = 0;                  // the step that was made: 1 is the first
+  bool skipped = false;
+};
+
+// The same step over all ranks.
+struct StepOverRanks {
+  bool stop_requested = false;
+  double loss_sum = 0;
+  double step_seconds = 0;                                   // of the slowest rank
+  double data_wait_seconds = 0, exposed_reduce_seconds = 0;  // means
+  PhaseSeconds phase_min{}, phase_mean{}, phase_max{};
+  int slowest_rank = 0;    // the one that took longest without its waiting for others
+  double slowest_lag = 0;  // how much longer than the mean, as a share of it
+};
+
+parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested, int rank, int ranks);
+StepOverRanks over_ranks(const parallel::StepSummary& summary, int ranks);
+
+}  // namespace cfm::trainer
