@@ -149,6 +149,9 @@ void choose_first_steps(Batch& batch, const Task& task) {
   for (size_t r = 0; r < batch.rows.size(); ++r) {
     Row& row = batch.rows[r];
     if (row.phase != Phase::kStarting) continue;
+    check(std::isfinite(changes[r]), "sample " + std::to_string(batch.samples[r]) +
+                                         ": the velocity at t = " + number_text(task.end_of_step(row)) +
+                                         ", near where the ODE starts, is not finite");
     row.h = std::min(first_step(row.h, row.slope_norm, changes[r] / row.h), task.left(row));
   }
 }
@@ -251,10 +254,11 @@ void hand_out_finished(Batch& batch, const Task& task, const Queue& queue) {
     if (row.phase != Phase::kRunning || row.t != task.to) continue;
     const auto place = static_cast<int64_t>(r);
     row.phase = Phase::kIdle;
-    queue.done({.sample = batch.samples[r],
-                .x = batch.x[place].clone(),
-                .integral = batch.integral.defined() ? batch.integral[place].item<double>() : 0,
-                .nfe = row.nfe});
+    const double integral = batch.integral.defined() ? batch.integral[place].item<double>() : 0;
+    check(std::isfinite(integral), "sample " + std::to_string(batch.samples[r]) +
+                                       ": the integral of the rate (of the divergence) up to t = " +
+                                       number_text(row.t) + " is not finite, though the solution is");
+    queue.done({.sample = batch.samples[r], .x = batch.x[place].clone(), .integral = integral, .nfe = row.nfe});
   }
 }
 

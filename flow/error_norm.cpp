@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 
-#include <algorithm>
 #include <cmath>
 
 namespace cfm::flow {
@@ -13,15 +12,17 @@ std::vector<double> to_host(const at::Tensor& values) {
   return {host.const_data_ptr<double>(), host.const_data_ptr<double>() + host.numel()};
 }
 
-// All values become the mean over `rows`.
+// The values of `rows` become their mean; one that is not finite stays as it is, and out of the others'.
 void pool(std::vector<double>& values, const std::vector<bool>& rows) {
   double sum = 0, count = 0;
+  const auto counts = [&](size_t r) { return rows[r] && std::isfinite(values[r]); };
   for (size_t r = 0; r < values.size(); ++r) {
-    if (!rows[r]) continue;
+    if (!counts(r)) continue;
     sum += values[r];
     ++count;
   }
-  std::fill(values.begin(), values.end(), sum / count);
+  for (size_t r = 0; r < values.size(); ++r)
+    if (counts(r)) values[r] = sum / count;
 }
 
 }  // namespace

@@ -16,8 +16,9 @@ struct ErrorScales {
 ErrorScales error_scales(const OdeConfig& config, const at::Tensor& x, const at::Tensor& integral);
 
 // Norms [B] of a value of the state: the larger of the root mean square over x and the size over the integral (of x
-// alone with error_norm x), of the row itself or, with step_control batch, of all the `rows`. Not a number if any part
-// is none; of no meaning for other rows.
+// alone with error_norm x), of the row itself or, with step_control batch, of all the `rows`. Not finite where the
+// row's own parts are not, so that it is known whose fault it is: such a row has no part in the others' norm. Of no
+// meaning for other rows.
 std::vector<double> error_norms(const OdeConfig& config, const std::vector<bool>& rows, const ErrorScales& scales,
                                 const at::Tensor& x, const at::Tensor& integral);
 

@@ -32,9 +32,9 @@ struct Queue {
   std::function<void(const Solved&)> done;     // in the order in which they finish
 };
 
-// From time `from` to time `to`, either way. Times outside the two are never asked for. Error if a sample's state is
-// not finite any more, or if it takes more than config.max_nfe evaluations. REQUIRES: a valid config; its t_end is the
-// later of the two times.
+// From time `from` to time `to`, either way. Times outside the two are never asked for. Error, naming the sample, if
+// its state or its integral is not finite any more, or if it takes more than config.max_nfe evaluations. REQUIRES: a
+// valid config; its t_end is the later of the two times.
 void solve(const Field& field, const OdeConfig& config, double from, double to, int64_t net_batch, const Queue& queue);
 
 }  // namespace cfm::flow

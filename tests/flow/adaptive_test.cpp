@@ -5,6 +5,10 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/linalg_matrix_exp.h>
+#include <ATen/ops/logical_and.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -300,6 +304,61 @@ TEST(Adaptive, WhatCannotBeSolvedIsAnErrorThatNamesTheSample) {
   few.max_nfe = 50;
   const Velocity turns = [](const at::Tensor& x, const at::Tensor& t) { return (40 * t).cos().unsqueeze(1) * x; };
   EXPECT_THAT(message(turns, few), AllOf(HasSubstr("sample 1"), HasSubstr("--max_nfe=50")));
+}
+
+// What solving all five samples says; sample 3 alone has a velocity or a rate that is not finite from t = 0.4 on.
+std::string message_of_a_bad_neighbour(bool of_rate, OdeConfig config) {
+  const Field field{[of_rate](const Points& points, bool wants_rate) -> Slope {
+                      std::vector<double> spoilt;
+                      for (const int64_t sample : points.samples) spoilt.push_back(sample == 3 ? std::nan("") : 1);
+                      const at::Tensor factor = at::where(points.t > 0.4, at::tensor(spoilt, at::kDouble), 1);
+                      const at::Tensor rate = of_rate ? points.x.sum(1) * factor : points.x.sum(1);
+                      return {of_rate ? -points.x : -points.x * factor.unsqueeze(1), wants_rate ? rate : at::Tensor()};
+                    },
+                    true};
+  try {
+    solve_all(field, config, some_normals({5, 2}, 1), first(5), 4);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "nothing was refused";
+}
+
+TEST(Adaptive, NamesTheSampleThatIsNotFiniteAndNotItsNeighbours) {
+  for (const std::string control : {"sample", "batch"}) {
+    for (const bool of_rate : {false, true})
+      EXPECT_THAT(message_of_a_bad_neighbour(of_rate, with_tolerance(1e-4, control)),
+                  AllOf(HasSubstr("sample 3"), HasSubstr("not finite any more")))
+          << control;
+  }
+}
+
+TEST(Adaptive, ARateThatIsNotFiniteIsAnErrorThoughTheNormLeavesItOut) {
+  for (const std::string control : {"sample", "batch"}) {
+    OdeConfig config = with_tolerance(1e-4, control);
+    config.error_norm = "x";
+    EXPECT_THAT(message_of_a_bad_neighbour(/*of_rate=*/true, config),
+                AllOf(HasSubstr("sample 3"), HasSubstr("integral"), HasSubstr("not finite")))
+        << control;
+  }
+}
+
+// The trial step that the first one is chosen by ends at t = 1e-6 for a state of zeros.
+TEST(Adaptive, NamesTheSampleWhoseVelocityIsNotFiniteAtTheTrialStepAlone) {
+  const Field field{[](const Points& points, bool) -> Slope {
+    std::vector<double> spoilt;
+    for (const int64_t sample : points.samples) spoilt.push_back(sample == 1 ? std::nan("") : 1);
+    const at::Tensor near_start = at::logical_and(points.t > 0, points.t < 1e-5);
+    return {at::where(near_start, at::tensor(spoilt, at::kDouble), 1).unsqueeze(1).expand_as(points.x), {}};
+  }};
+  for (const std::string control : {"sample", "batch"}) {
+    try {
+      solve_all(field, with_tolerance(1e-4, control), at::zeros({3, 2}, at::kDouble), first(3), 3);
+      ADD_FAILURE() << "nothing was refused";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("sample 1"), HasSubstr("near where the ODE starts")));
+    }
+  }
 }
 
 TEST(Solve, AFixedGridGoesThroughTheSameQueue) {
