@@ -32,6 +32,7 @@ void use_inception(FeatureNetwork& network, c10::Device device) {
       "Expected the FID's Inception-v3 as scripts/convert_inception.py writes it from pytorch-fid's public weights.",
       device);
   network.dimensions = models::kInceptionFeatures;
+  network.spatial_dimensions = models::kInceptionSpatial;
   network.input = "TensorFlow 1 bilinear resize of bytes to 299x299, (p - 128)/128, grey taken three times";
   network.check_takes = [](const ImageShape& shape) {
     check(shape.channels == 1 || shape.channels == 3,

@@ -19,11 +19,12 @@ struct ImageFeatures {
 };
 
 struct FeatureNetwork {
-  std::string name;            // "inception", "torchscript", "digits"
-  std::filesystem::path file;  // its weights
-  std::string hash;            // XXH3-128 of the file
-  int64_t dimensions = 0;      // d
-  std::string input;           // what it makes of bytes, in words
+  std::string name;                // "inception", "torchscript", "digits"
+  std::filesystem::path file;      // its weights
+  std::string hash;                // XXH3-128 of the file
+  int64_t dimensions = 0;          // d
+  int64_t spatial_dimensions = 0;  // d'; 0: it has no spatial features
+  std::string input;               // what it makes of bytes, in words
   // Error unless it takes images of this shape.
   std::function<void(const data::ImageShape&)> check_takes;
   // images: uint8 [B,C,H,W] on the CPU; the features are on the CPU too.

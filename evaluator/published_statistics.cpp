@@ -61,12 +61,17 @@ PublishedStatistics read_published_statistics(const fs::path& place, const Featu
   check(published.has_images || (has("mu") && has("sigma")),
         "--reference=" + place.string() + " holds neither images (arr_0) nor statistics (mu and sigma)");
   if (!has("mu") || !has("sigma")) return published;
-  published.features = read_gaussian(place, "mu", "sigma");
-  const int64_t width = published.features->mean.size(0);
-  check(width == network.dimensions,
-        "--reference=" + place.string() + ": mu has " + std::to_string(width) + " numbers, --features=" + network.name +
-            " gives " + std::to_string(network.dimensions) + ": the statistics are of another network's features");
-  if (has("mu_s") && has("sigma_s")) published.spatial = read_gaussian(place, "mu_s", "sigma_s");
+  const auto of_width = [&](const char* mean, const char* covariance, int64_t width) {
+    Gaussian gaussian = read_gaussian(place, mean, covariance);
+    const int64_t found = gaussian.mean.size(0);
+    check(found == width, "--reference=" + place.string() + ": " + mean + " has " + std::to_string(found) +
+                              " numbers, --features=" + network.name + " gives " + std::to_string(width) +
+                              ": the statistics are of another network's features");
+    return gaussian;
+  };
+  published.features = of_width("mu", "sigma", network.dimensions);
+  if (has("mu_s") && has("sigma_s") && network.spatial_dimensions > 0)
+    published.spatial = of_width("mu_s", "sigma_s", network.spatial_dimensions);
   return published;
 }
 

@@ -1,5 +1,6 @@
 cfm_test(evaluator/labels_test DEPS evaluator no_nccl)
 cfm_test(evaluator/sample_file_test DEPS evaluator no_nccl)
+cfm_test(evaluator/published_statistics_test DEPS evaluator no_nccl)
 cfm_test(evaluator/sample_test DEPS evaluator no_nccl)
 cfm_test(evaluator/nll_records_test DEPS evaluator no_nccl)
 cfm_test(evaluator/nll_result_test DEPS evaluator no_nccl)
