@@ -205,7 +205,8 @@ Problems FidJob::validate() const {
   if (features.empty())
     problems.emplace_back(
         "--features is empty: give inception:FILE.safetensors, or digits:configs/digits/features.safetensors");
-  if (count < 2) problems.push_back("--count=" + std::to_string(count) + ": expected at least 2");
+  if (count < 2 && (count != 0 || draws()))
+    problems.push_back("--count=" + std::to_string(count) + ": expected at least 2");
   if (repeats < 1) problems.push_back("--repeats=" + std::to_string(repeats) + ": expected at least 1");
   if (!keep_samples.empty() && keep_samples.extension() != ".npz")
     problems.push_back("--keep_samples=" + keep_samples.string() + ": expected a name that ends in .npz");

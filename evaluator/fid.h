@@ -21,7 +21,7 @@ struct FidJob {
   WatchConfig watch;                   // or every checkpoint of a run; or:
   std::string samples;                 // other people's images: evaluator/image_source.h
   std::filesystem::path results_dir;   // empty: RUN/results
-  int64_t count = 50'000;              // samples a repeat (of --samples: all there are)
+  int64_t count = 50'000;              // samples a repeat; of --samples the first so many, 0: all
   int64_t repeats = 3;                 // on samples of their own
   std::string labels;                  // evaluator/labels.h
   flow::SampleConfig sampling;         // sigma0 and t_end come from the weights

@@ -2,6 +2,9 @@
 
 #include <gflags/gflags.h>
 
+#include "base/unused_flags.h"
+#include "evaluator/solver_flags.h"
+
 DEFINE_string(run_dir, "", "weights: the run whose checkpoint to take; its results/ gets the result");
 DEFINE_int64(step, -1, "weights: of which checkpoint of --run_dir; -1: the newest");
 DEFINE_string(weights, "", "weights: raw, or ema_<decay>; empty: the longest EMA that the checkpoint holds");
@@ -10,7 +13,7 @@ DEFINE_string(
     samples, "",
     "weights: images in place of a network's: HDF5 (a folder or a file), an .npz (arr_0, uint8 NHWC or NCHW), "
     "or a folder of PNG and JPEG files");
-DEFINE_int64(count, 50000, "samples: how many a repeat; of --samples, all that are there");
+DEFINE_int64(count, 50000, "samples: how many a repeat; of --samples the first so many, all if it is not given");
 DEFINE_int64(repeats, 3,
              "samples: how often, each time with samples of their own; the result has least, mean and most");
 DEFINE_uint64(seed, 0, "samples: of the noise, and of KID's subsets");
@@ -57,6 +60,33 @@ DEFINE_int32(threads, 1,
              "the cores");
 
 namespace cfm::evaluator {
+namespace {
+
+// Of flags that were given and would be ignored.
+Problems unused(const FidJob& job) {
+  Problems problems;
+  const auto add = [&](const std::vector<std::string>& flags, const std::string& why) {
+    for (const std::string& problem : unused_flags(flags, why)) problems.push_back(problem);
+  };
+  if (!job.draws()) {
+    add({"step", "weights", "repeats", "labels", "net_batch", "solver", "steps", "grid", "atol", "rtol", "step_control",
+         "max_nfe"},
+        "--samples=" + job.samples + " are there already. Leave it out");
+  } else if (job.sweep) {
+    add({"solver", "steps", "atol", "rtol"},
+        "--sweep takes every solver, with --sweep_nfe and --sweep_tolerances. Leave it out");
+    add({"repeats"}, "--sweep draws one set of samples with each solver. Leave it out");
+    if (job.sweep_over.tolerances.empty())
+      add({"step_control", "max_nfe"}, "--sweep without --sweep_tolerances leaves dopri5 out. Leave it out too");
+  } else {
+    problems = unused_solver_flags(job.sampling.ode);
+  }
+  if (!job.sweep) add({"sweep_nfe", "sweep_tolerances"}, "there is no --sweep. Give it, or leave this out");
+  if (!job.watch.on()) add({"watch_idle"}, "there is no --watch. Give it, or leave this out");
+  return problems;
+}
+
+}  // namespace
 
 ProgramHelp fid_help() {
   return {"cfm_eval_fid",
@@ -73,16 +103,10 @@ FidJob fid_job_from_flags() {
   FidJob job;
   job.weights = {FLAGS_run_dir, FLAGS_weights_file, FLAGS_step, FLAGS_weights};
   job.samples = FLAGS_samples;
-  job.count = FLAGS_count;
+  job.count = job.draws() || flag_was_given("count") ? FLAGS_count : 0;
   job.repeats = FLAGS_repeats;
   job.labels = FLAGS_labels;
-  job.sampling.ode.solver = FLAGS_solver;
-  job.sampling.ode.steps = FLAGS_steps;
-  job.sampling.ode.grid = FLAGS_grid;
-  job.sampling.ode.atol = FLAGS_atol;
-  job.sampling.ode.rtol = FLAGS_rtol;
-  job.sampling.ode.step_control = FLAGS_step_control;
-  job.sampling.ode.max_nfe = FLAGS_max_nfe;
+  job.sampling.ode = ode_from_flags();
   job.sampling.net_batch = FLAGS_net_batch;
   job.sampling.seed = FLAGS_seed;
   job.reference = FLAGS_reference;
@@ -95,6 +119,7 @@ FidJob fid_job_from_flags() {
   job.sweep_over = {FLAGS_sweep_nfe, FLAGS_sweep_tolerances};
   job.device = FLAGS_device;
   job.threads = FLAGS_threads;
+  check_no_problems(unused(job));
   return job;
 }
 

@@ -72,8 +72,10 @@ FidPlan plan_fid(const FidJob& job, int threads, const FidInputs& inputs, const 
     plan.block = whole(kBlockImages);
     plan.stride = whole(job.count);
   } else {
-    plan.count = plan.stride = inputs.samples->count;
-    check(plan.count >= 2, inputs.samples->what + ": a covariance takes at least 2 images");
+    const ImageSource& samples = *inputs.samples;
+    check(job.count <= samples.count, "--count=" + std::to_string(job.count) + ": " + samples.what);
+    plan.count = plan.stride = job.count > 0 ? job.count : samples.count;
+    check(plan.count >= 2, samples.what + ": a covariance takes at least 2 images");
   }
   if (const std::optional<ImageSource>& real = inputs.reference.images)
     check(inputs.shape == real->shape,

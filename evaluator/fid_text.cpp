@@ -68,7 +68,9 @@ std::string settings_text(const FidPlan& plan, const FidJob& job, const FidInput
     text +=
         "solver       " + (job.sweep ? job.sweep_over.text() + ", " + ode.grid + " grids" : ode.text()) + ", float32\n";
   } else {
-    text += "samples      " + inputs.samples->what + "\n";
+    const bool all = plan.count == inputs.samples->count;
+    text +=
+        "samples      " + (all ? "" : "the first " + std::to_string(plan.count) + " of ") + inputs.samples->what + "\n";
   }
   const Reference& reference = inputs.reference;
   text += "reference    " + reference.what + (reference.origin.empty() ? "" : ", " + reference.origin) + "\n";

@@ -2,6 +2,9 @@
 
 #include <gflags/gflags.h>
 
+#include "base/unused_flags.h"
+#include "evaluator/solver_flags.h"
+
 DEFINE_string(run_dir, "", "weights: the run whose checkpoint to take");
 DEFINE_int64(step, -1, "weights: of which checkpoint of --run_dir; -1: the newest");
 DEFINE_string(weights, "", "weights: raw, or ema_<decay>; empty: the longest EMA that the checkpoint holds");
@@ -39,6 +42,19 @@ DEFINE_int32(threads, 1,
              "the cores");
 
 namespace cfm::evaluator {
+namespace {
+
+// Of flags that were given and would be ignored.
+Problems unused(const SampleJob& job) {
+  Problems problems = unused_solver_flags(job.sampling.ode);
+  if (job.out.extension() == ".npz")
+    for (const std::string& problem :
+         unused_flags({"columns", "zoom"}, "--out=" + job.out.string() + " holds arrays, no grid. Leave it out"))
+      problems.push_back(problem);
+  return problems;
+}
+
+}  // namespace
 
 ProgramHelp sample_help() {
   return {"cfm_sample",
@@ -59,17 +75,12 @@ SampleJob sample_job_from_flags() {
   job.layout.zoom = FLAGS_zoom;
   job.beside = FLAGS_beside;
   job.labels = FLAGS_labels;
-  job.sampling.ode.solver = FLAGS_solver;
-  job.sampling.ode.steps = FLAGS_steps;
-  job.sampling.ode.grid = FLAGS_grid;
-  job.sampling.ode.atol = FLAGS_atol;
-  job.sampling.ode.rtol = FLAGS_rtol;
-  job.sampling.ode.step_control = FLAGS_step_control;
-  job.sampling.ode.max_nfe = FLAGS_max_nfe;
+  job.sampling.ode = ode_from_flags();
   job.sampling.net_batch = FLAGS_net_batch;
   job.sampling.seed = FLAGS_seed;
   job.device = FLAGS_device;
   job.threads = FLAGS_threads;
+  check_no_problems(unused(job));
   return job;
 }
 

@@ -2,6 +2,9 @@
 
 #include <gflags/gflags.h>
 
+#include "base/unused_flags.h"
+#include "evaluator/solver_flags.h"
+
 DEFINE_string(run_dir, "", "weights: the run whose checkpoint to take; its results/ gets the result");
 DEFINE_int64(step, -1, "weights: of which checkpoint of --run_dir; -1: the newest");
 DEFINE_string(weights, "", "weights: raw, or ema_<decay>; empty: the longest EMA that the checkpoint holds");
@@ -47,6 +50,22 @@ DEFINE_int32(threads, 1,
              "the cores");
 
 namespace cfm::evaluator {
+namespace {
+
+// Of flags that were given and would be ignored.
+Problems unused(const NllJob& job) {
+  Problems problems = unused_solver_flags(job.likelihood.ode);
+  const auto add = [&](const char* flag, const std::string& why) {
+    for (const std::string& problem : unused_flags({flag}, why)) problems.push_back(problem);
+  };
+  if (job.likelihood.ode.adaptive())
+    add("check_images", "--solver=dopri5 has no grid to check. Leave it out, or give a --solver on a grid");
+  if (job.likelihood.divergence == "exact") add("probes", "--divergence=exact needs none. Leave it out");
+  if (!job.watch.on()) add("watch_idle", "there is no --watch. Give it, or leave this out");
+  return problems;
+}
+
+}  // namespace
 
 ProgramHelp nll_help() {
   return {"cfm_eval_nll",
@@ -66,14 +85,7 @@ NllJob nll_job_from_flags() {
   job.data = FLAGS_data;
   job.data_mode = FLAGS_data_mode;
   job.labels = FLAGS_labels;
-  job.likelihood.ode = {.solver = FLAGS_solver,
-                        .steps = FLAGS_steps,
-                        .grid = FLAGS_grid,
-                        .atol = FLAGS_atol,
-                        .rtol = FLAGS_rtol,
-                        .step_control = FLAGS_step_control,
-                        .error_norm = FLAGS_error_norm,
-                        .max_nfe = FLAGS_max_nfe};
+  job.likelihood.ode = ode_from_flags();
   job.likelihood.divergence = FLAGS_divergence;
   job.likelihood.probes = FLAGS_probes;
   job.likelihood.repeats = FLAGS_repeats;
@@ -86,6 +98,7 @@ NllJob nll_job_from_flags() {
   job.tag = FLAGS_tag;
   job.device = FLAGS_device;
   job.threads = FLAGS_threads;
+  check_no_problems(unused(job));
   return job;
 }
 

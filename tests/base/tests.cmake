@@ -1,5 +1,6 @@
 cfm_test(base/philox_test DEPS base)
 cfm_test(base/command_line_test DEPS base)
+cfm_test(base/unused_flags_test DEPS base)
 cfm_test(base/durable_file_test DEPS base)
 cfm_test(base/file_lock_test DEPS base)
 cfm_test(base/hash_test DEPS base)

@@ -256,7 +256,7 @@ TEST_F(EvalFid, SweepsSolversFromOneSetOfNoises) {
 TEST_F(EvalFid, RefusesWhatWouldNotWorkAtOnceWithExitCode2AndWithoutAResult) {
   const std::string weights = "--weights_file=" + path("classes.safetensors"),
                     out = " --results_dir=" + path("refused");
-  const std::string good = weights + " " + digits() + " " + reference() + out + " --count=64 --steps=1";
+  const std::string good = weights + " " + digits() + " " + reference() + out + " --count=64";
   const std::string others = digits() + " " + reference() + out;
   const std::string features = CFM_SOURCE_DIR "/configs/digits/features.safetensors";
   const std::string bytes = test::bytes_of(features);
@@ -302,6 +302,12 @@ TEST_F(EvalFid, RefusesWhatWouldNotWorkAtOnceWithExitCode2AndWithoutAResult) {
       {good + " --sweep --sweep_nfe=8,x", {"--sweep_nfe=8,x"}},
       {good + " --sweep --sweep_tolerances=2", {"--sweep_tolerances=2"}},
       {good + " --tag=../x", {"--tag=../x"}},
+      {good + " --steps=3 --grid=edm", {"--steps=3 does nothing", "--grid=edm does nothing", "--solver=dopri5"}},
+      {good + " --solver=dp5 --rtol=1e-5", {"--rtol=1e-05 does nothing", "--solver=dp5"}},
+      {good + " --sweep_nfe=8", {"--sweep_nfe=8 does nothing", "--sweep"}},
+      {good + " --sweep --repeats=3 --atol=1e-3", {"--repeats=3", "--atol=0.001", "--sweep"}},
+      {others + samples_flag(path("others.npz")) + " --repeats=3 --net_batch=8", {"--repeats=3", "--net_batch=8"}},
+      {others + samples_flag(path("others.npz")) + " --count=601", {"--count=601", "600 images"}},
   };
   for (const auto& [arguments, parts] : cases) {
     const CommandResult result = run(arguments, 2);
