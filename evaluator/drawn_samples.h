@@ -1,16 +1,11 @@
 #pragma once
 #include "checkpoint/weights.h"
 #include "evaluator/image_source.h"
+#include "evaluator/kept_block.h"
 #include "evaluator/network_flow.h"
 #include "flow/sampler.h"
 
 namespace cfm::evaluator {
-
-// Where drawn blocks are kept until the result is there.
-struct KeptBlocks {
-  std::filesystem::path folder;
-  std::string name;  // FOLDER/<name>-<first sample>-<how many>.safetensors
-};
 
 // A trained network as a source of images: sample i is what cfm_sample draws with the same flags, if blocks begin at
 // multiples of config.net_batch. A block that was kept, and is whole, is read instead of drawn. `weights` must outlive

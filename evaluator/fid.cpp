@@ -21,6 +21,7 @@
 #include "evaluator/labels.h"
 #include "evaluator/measures.h"
 #include "evaluator/sample_file.h"
+#include "evaluator/solver_error.h"
 #include "parallel/device.h"
 #include "parallel/threads.h"
 
@@ -93,20 +94,28 @@ std::string cost_of(const FidJob& job, const FidPlan& plan, const FidInputs& inp
   const std::vector<flow::OdeConfig> solvers =
       job.sweep ? sweep_solvers(job.sweep_over, plan.sampling.ode)
                 : std::vector<flow::OdeConfig>(static_cast<size_t>(plan.repeats), plan.sampling.ode);
-  FidWork work{.net_batch = plan.sampling.net_batch};
-  const Reference& reference = inputs.reference;
-  work.feature_images =
-      static_cast<int64_t>(solvers.size()) * plan.count + (reference.complete ? 0 : reference.images->count);
-  work.feature_batch_seconds = seconds_a_feature_batch(inputs.features, inputs.shape, session);
+  FidWork work;
+  const auto features_of = [&](int64_t images, int64_t block) {
+    work.feature_images += images;
+    work.feature_calls += most_batches(images, block, kFeatureBatch, session.size());
+  };
+  if (!inputs.reference.complete) features_of(inputs.reference.images->count, kBlockImages);
+  for (size_t i = 0; i < solvers.size(); ++i) features_of(plan.count, plan.block);
+  work.feature_call_seconds = seconds_a_feature_batch(inputs.features, inputs.shape, session);
   if (job.draws()) {
+    const int64_t batch = plan.sampling.net_batch, compared = compared_samples(plan.count);
+    const double batches = most_batches(plan.count, plan.block, batch, session.size()),
+                 error_batches = job.sweep ? most_batches(compared, batch, batch, session.size()) : 0;
+    work.error_calls = error_batches * static_cast<double>(exact_solver(plan.sampling.ode).fixed_nfe());
     for (const flow::OdeConfig& ode : solvers) {
-      const int64_t nfe = ode.adaptive() ? kGuessedEvaluations : ode.fixed_nfe();
-      work.network_images += static_cast<double>(nfe * plan.count);
+      const auto nfe = static_cast<double>(ode.adaptive() ? kGuessedEvaluations : ode.fixed_nfe());
+      work.sampling_calls += batches * nfe;
+      work.error_calls += error_batches * nfe;
       work.is_a_guess = work.is_a_guess || ode.adaptive();
     }
-    work.call_seconds = seconds_a_call(network.velocity, work.net_batch, inputs.shape, device, session);
+    work.call_seconds = seconds_a_call(network.velocity, batch, inputs.shape, device, session);
   }
-  return cost_text(work, session.size());
+  return cost_text(work);
 }
 
 // A repeat whose samples are to be kept, and were not, is made again.

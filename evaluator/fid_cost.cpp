@@ -4,13 +4,16 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <functional>
 #include <vector>
 
 #include "evaluator/feature_pass.h"
+#include "flow/sampler.h"
 #include "metrics/progress.h"
 #include "parallel/device.h"
 
@@ -50,14 +53,23 @@ double seconds_a_feature_batch(const FeatureNetwork& network, const data::ImageS
   return seconds_of([&] { network.features_of(images); }, session);
 }
 
-std::string cost_text(const FidWork& work, int ranks) {
-  const double sampling = work.network_images / static_cast<double>(work.net_batch) * work.call_seconds / ranks;
-  const double features = static_cast<double>(work.feature_images) / static_cast<double>(kFeatureBatch) *
-                          work.feature_batch_seconds / ranks;
+double most_batches(int64_t count, int64_t block, int64_t batch, int ranks) {
+  int64_t most = 0;
+  for (int r = 0; r < ranks; ++r) {
+    const flow::SampleRange share = flow::samples_of_rank(count, block, r, ranks);
+    most = std::max(most, share.last - share.first);
+  }
+  return std::ceil(static_cast<double>(most) / static_cast<double>(batch));
+}
+
+std::string cost_text(const FidWork& work) {
+  const double sampling = work.sampling_calls * work.call_seconds, errors = work.error_calls * work.call_seconds,
+               features = work.feature_calls * work.feature_call_seconds;
   std::array<char, 256> text{};
-  std::snprintf(text.data(), text.size(), "cost         about %s: sampling %s%s, features of %lld images %s",
-                metrics::duration_text(sampling + features).c_str(), metrics::duration_text(sampling).c_str(),
+  std::snprintf(text.data(), text.size(), "cost         about %s: sampling %s%s, %sfeatures of %lld images %s",
+                metrics::duration_text(sampling + errors + features).c_str(), metrics::duration_text(sampling).c_str(),
                 work.is_a_guess ? " if an image takes 100 network evaluations" : "",
+                errors > 0 ? ("errors " + metrics::duration_text(errors) + ", ").c_str() : "",
                 static_cast<long long>(work.feature_images), metrics::duration_text(features).c_str());
   return text.data();
 }

@@ -22,15 +22,20 @@ double seconds_a_feature_batch(const FeatureNetwork& network, const data::ImageS
 // Network evaluations an image that an adaptive solver is taken to need.
 inline constexpr int64_t kGuessedEvaluations = 100;
 
+// Calls of the networks, of the rank that makes the most.
 struct FidWork {
-  double network_images = 0;  // images times network evaluations
-  bool is_a_guess = false;    // adaptive: kGuessedEvaluations an image
-  int64_t feature_images = 0;
-  int64_t net_batch = 64;
-  double call_seconds = 0, feature_batch_seconds = 0;
+  double sampling_calls = 0;
+  double error_calls = 0;  // of a sweep's errors
+  double feature_calls = 0;
+  bool is_a_guess = false;     // adaptive: kGuessedEvaluations an image
+  int64_t feature_images = 0;  // on all ranks
+  double call_seconds = 0, feature_call_seconds = 0;
 };
 
+// Batches in the largest share of `count` images that are dealt in whole blocks.
+double most_batches(int64_t count, int64_t block, int64_t batch, int ranks);
+
 // "cost         about 1 h 02 min: sampling ..., features of 150000 images ..."
-std::string cost_text(const FidWork& work, int ranks);
+std::string cost_text(const FidWork& work);
 
 }  // namespace cfm::evaluator

@@ -51,7 +51,9 @@ DEFINE_string(grid, "uniform", "solver: times of the steps: uniform, warped t = 
 DEFINE_bool(sweep, false,
             "solver: in place of one: the FID of every solver against its network evaluations, all from the same "
             "noises, and how far its samples are from a solution of 1,000 steps");
-DEFINE_string(sweep_nfe, "8,16,32,64,128", "solver: of --sweep: network evaluations an image, on grids");
+DEFINE_string(sweep_nfe, "8,16,32,64,128",
+              "solver: of --sweep: network evaluations an image on grids, at most: as many "
+              "steps as they pay for");
 DEFINE_string(sweep_tolerances, "1e-2,1e-3,1e-4,1e-5", "solver: of --sweep: tolerances of dopri5; empty: without it");
 DEFINE_int64(net_batch, 64, "machine: samples a network call, always; another number may change an image's last bits");
 DEFINE_string(device, "auto", "machine: auto, cpu or cuda");

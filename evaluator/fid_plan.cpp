@@ -4,6 +4,7 @@
 
 #include "evaluator/feature_pass.h"
 #include "evaluator/measures.h"
+#include "evaluator/solver_error.h"
 
 namespace cfm::evaluator {
 namespace {
@@ -22,6 +23,7 @@ Json solver_json(const FidJob& job, const flow::OdeConfig& ode) {
   if (job.sweep) {
     solver = job.sweep_over.json();
     solver["grid"] = ode.grid;
+    solver["compared_samples"] = compared_samples(job.count);
     return solver;
   }
   solver["name"] = ode.solver;

@@ -1,11 +1,8 @@
 #include "evaluator/fid_sweep.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/stack.h>
-
 #include <array>
 #include <cstdio>
-#include <vector>
+#include <string>
 
 #include "base/log.h"
 #include "base/number_text.h"
@@ -13,23 +10,16 @@
 #include "evaluator/feature_pass.h"
 #include "evaluator/frechet.h"
 #include "evaluator/kept_piece.h"
+#include "evaluator/solver_error.h"
 
 namespace cfm::evaluator {
 namespace {
 
-// The first net_batch samples before they become bytes, [B,C,H,W].
-at::Tensor solutions(const NetworkFlow& network, const flow::SampleConfig& config, const data::ImageShape& shape,
-                     c10::Device device) {
-  std::vector<at::Tensor> found(static_cast<size_t>(config.net_batch));
-  flow::draw_samples(
-      network.velocity, config, 0, config.net_batch, {shape.channels, shape.height, shape.width}, device,
-      [&](const flow::SampledImage& image) { found[static_cast<size_t>(image.sample)] = image.x.clone(); });
-  return at::stack(found);
-}
-
 std::string name_of(const flow::OdeConfig& ode) {
   return ode.solver + "-" + (ode.adaptive() ? number_text(ode.rtol) : number_text(int64_t{ode.steps}));
 }
+
+std::string error_name_of(const flow::OdeConfig& ode) { return "error-" + name_of(ode); }
 
 std::string point_text(const Json& point) {
   std::array<char, 160> text{};
@@ -46,50 +36,62 @@ std::optional<Json> sweep(const FidPlan& plan, const SweepConfig& over, const Fi
                           const NetworkFlow& network, c10::Device device, SharedStop& stop,
                           const parallel::MpiSession& session) {
   const bool leads = session.rank() == 0;
-  at::Tensor exact;  // made for the first point that is not there
-  const auto rms_error = [&](const flow::SampleConfig& config) {
-    if (!exact.defined()) {
-      flow::SampleConfig fine = config;
-      fine.ode.solver = kExactSolver;
-      fine.ode.steps = kExactSteps;
-      exact = solutions(network, fine, inputs.shape, device);
+  const std::filesystem::path parts = plan.file.parts();
+  const int64_t compared = compared_samples(plan.count);
+
+  // NFE and FID of a solver.
+  const auto distance = [&](const flow::SampleConfig& config) -> std::optional<Json> {
+    FeaturePass pass{.count = plan.count, .block = plan.block};
+    pass.verb = config.ode.solver;
+    pass.stop = &stop;
+    const ImageSource samples = drawn_samples(*inputs.weights, network, config, device, {parts, name_of(config.ode)});
+    const std::optional<FeatureSet> set = collect_features(samples, pass, inputs.features, session);
+    if (!set) return std::nullopt;
+    Json point{{"solver", config.ode.solver}};
+    if (config.ode.adaptive()) {
+      point["tolerance"] = config.ode.rtol;
+    } else {
+      point["steps"] = config.ode.steps;
     }
-    const at::Tensor error = solutions(network, config, inputs.shape, device) - exact;
-    return error.to(at::kDouble).square().mean().sqrt().item<double>();
+    point["nfe"] = static_cast<double>(set->evaluations) / static_cast<double>(plan.count);
+    parallel::agree_on(session, [&] {
+      if (leads) point["fid"] = frechet_distance(set->features->gaussian(), *inputs.reference.features);
+    });
+    return point;
   };
+
+  // Its samples' distance from the exact ones.
+  const auto states = [&](const flow::SampleConfig& config, const std::string& name) {
+    return states_of_share(network.velocity, config, {compared, inputs.shape, device, {parts, name}, stop}, session);
+  };
+  std::optional<at::Tensor> exact;  // this rank's share, made for the first error that is not there
+  const auto error = [&](const flow::SampleConfig& config) -> std::optional<Json> {
+    flow::SampleConfig fine = config;
+    fine.ode = exact_solver(plan.sampling.ode);
+    if (!exact) exact = states(fine, "exact");
+    if (!exact) return std::nullopt;
+    const std::optional<at::Tensor> mine = states(config, error_name_of(config.ode));
+    if (!mine) return std::nullopt;
+    return Json{{"rms_error", rms_difference(*mine, *exact, compared, config.net_batch, session)}};
+  };
+
   Json curve = Json::array();
   for (const flow::OdeConfig& ode : sweep_solvers(over, plan.sampling.ode)) {
     flow::SampleConfig config = plan.sampling;
     config.ode = ode;
-    const auto make = [&]() -> std::optional<Json> {
-      FeaturePass pass{.count = plan.count, .block = plan.block};
-      pass.verb = ode.solver;
-      pass.stop = &stop;
-      const ImageSource samples =
-          drawn_samples(*inputs.weights, network, config, device, {plan.file.parts(), name_of(ode)});
-      const std::optional<FeatureSet> set = collect_features(samples, pass, inputs.features, session);
-      if (!set) return std::nullopt;
-      if (!leads) return Json::object();
-      Json point{{"solver", ode.solver}};
-      if (ode.adaptive()) {
-        point["tolerance"] = ode.rtol;
-      } else {
-        point["steps"] = ode.steps;
-      }
-      point["nfe"] = static_cast<double>(set->evaluations) / static_cast<double>(plan.count);
-      point["fid"] = frechet_distance(set->features->gaussian(), *inputs.reference.features);
-      point["rms_error"] = rms_error(config);
-      return point;
-    };
-    const std::optional<Json> point = kept_or_made(plan.file.parts(), name_of(ode), session, make);
+    std::optional<Json> point = kept_or_made(parts, name_of(ode), session, [&] { return distance(config); });
     if (!point) return std::nullopt;
+    const std::optional<Json> of_point =
+        kept_or_made(parts, error_name_of(ode), session, [&] { return error(config); });
+    if (!of_point) return std::nullopt;
     if (!leads) continue;
+    point->update(*of_point);
     curve.push_back(*point);
     say(point_text(*point));
   }
   if (!leads) return Json::object();
   return Json{{"curve", curve},
-              {"exact", {{"solver", kExactSolver}, {"steps", kExactSteps}, {"samples", plan.sampling.net_batch}}},
+              {"exact", {{"solver", kExactSolver}, {"steps", kExactSteps}, {"samples", compared}}},
               {"samples", plan.count}};
 }
 

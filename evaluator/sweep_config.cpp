@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <set>
 #include <sstream>
 
 #include "flow/tableau.h"
@@ -42,28 +43,28 @@ Problems SweepConfig::validate() const {
 Json SweepConfig::json() const { return {{"nfe", nfe}, {"tolerances", tolerances}}; }
 
 std::string SweepConfig::text() const {
-  return "every one with " + nfe + " network evaluations (NFE) an image" +
+  return "every one with up to " + nfe + " network evaluations (NFE) an image" +
          (tolerances.empty() ? "" : ", dopri5 at tolerances " + tolerances);
 }
 
 std::vector<flow::OdeConfig> sweep_solvers(const SweepConfig& config, const flow::OdeConfig& like) {
   std::vector<flow::OdeConfig> solvers;
   for (const std::string& name : flow::solver_names()) {
-    const auto stages = static_cast<int64_t>(flow::tableau_named(name).stages);
-    for (const double number : numbers_of(config.nfe)) {
-      const auto nfe = static_cast<int64_t>(number);
-      if (nfe % stages != 0) continue;
+    const auto stages = static_cast<int>(flow::tableau_named(name).stages);
+    std::set<int> seen;
+    for (const double nfe : numbers_of(config.nfe)) {
       flow::OdeConfig ode = like;
       ode.solver = name;
-      ode.steps = static_cast<int>(nfe / stages);
-      solvers.push_back(ode);
+      ode.steps = std::max(1, static_cast<int>(nfe) / stages);
+      if (seen.insert(ode.steps).second) solvers.push_back(ode);
     }
   }
+  std::set<double> seen;
   for (const double tolerance : numbers_of(config.tolerances)) {
     flow::OdeConfig ode = like;
     ode.solver = flow::kAdaptiveSolver;
     ode.atol = ode.rtol = tolerance;
-    solvers.push_back(ode);
+    if (seen.insert(tolerance).second) solvers.push_back(ode);
   }
   return solvers;
 }

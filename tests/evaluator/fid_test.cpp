@@ -172,11 +172,12 @@ TEST_F(EvalFid, DrawsAgainWhatIsDamagedInTheCache) {
 
 class StoppedFid : public EvalFid {
  protected:
-  static std::vector<std::string> command(const std::string& tag, int ranks) {
+  static std::vector<std::string> command(
+      const std::string& tag, int ranks,
+      const std::string& work = "--count=1600 --repeats=2 --solver=midpoint --steps=3 --seed=3") {
     std::vector<std::string> words = test::mpirun(ranks);
     std::istringstream flags("--weights_file=" + path("classes.safetensors") + " " + digits() + " " + reference() +
-                             " --count=1600 --repeats=2 --solver=midpoint --steps=3 --seed=3 " + results() +
-                             " --tag=" + tag);
+                             " " + work + " " + results() + " --tag=" + tag);
     words.push_back(CFM_BIN_DIR "/cfm_eval_fid");
     for (std::string flag; flags >> flag;) words.push_back(flag);
     return words;
@@ -234,7 +235,7 @@ TEST_F(StoppedFid, StopsOnASignalAndAsksForRequeueing) {
 
 TEST_F(EvalFid, SweepsSolversFromOneSetOfNoises) {
   const json swept = result_of("--weights_file=" + path("classes.safetensors") + " " + digits() + " " + reference() +
-                                   " --count=64 --net_batch=4 --sweep --sweep_nfe=2,24 --sweep_tolerances=1e-2,1e-5",
+                                   " --count=64 --net_batch=32 --sweep --sweep_nfe=2,24 --sweep_tolerances=1e-2,1e-5",
                                "swept", 2, "cache", "fid_sweep");
   EXPECT_EQ(swept["metric"], "fid_sweep");
   std::map<std::string, double> errors, nfe;
@@ -244,13 +245,49 @@ TEST_F(EvalFid, SweepsSolversFromOneSetOfNoises) {
     errors[name] = point["rms_error"];
     nfe[name] = point["nfe"];
   }
-  ASSERT_EQ(errors.size(), 11U);  // of 2 evaluations: 3 solvers; of 24: 6; 2 tolerances
+  ASSERT_EQ(errors.size(), 14U);  // six solvers, twice; 2 tolerances
   EXPECT_LT(errors.at("euler/24"), errors.at("euler/2"));
   EXPECT_LT(errors.at("midpoint/12"), errors.at("midpoint/1"));
   EXPECT_LT(errors.at("rk4/6"), errors.at("euler/24"));
   EXPECT_LT(errors.at("dopri5/1e-05"), errors.at("dopri5/0.01"));
   EXPECT_EQ(nfe.at("dp5/4"), 24);
+  EXPECT_EQ(nfe.at("dp5/1"), 6);  // its real cost, though 2 was asked for
+  EXPECT_EQ(swept["exact"]["samples"], 64);
   EXPECT_GT(nfe.at("dopri5/1e-05"), nfe.at("dopri5/0.01"));
+}
+
+class SweptFid : public StoppedFid {
+ protected:
+  static std::vector<std::string> sweep(const std::string& tag, int ranks) {
+    return command(tag, ranks, "--count=64 --net_batch=16 --sweep --sweep_nfe=2 --sweep_tolerances=1e-2 --seed=3");
+  }
+  static std::string swept_parts(const std::string& tag) {
+    return path("results/fid_sweep-step_000000000-" + tag + ".parts");
+  }
+  static json curve(const std::string& tag, int ranks) {
+    const test::Finished done = test::run(sweep(tag, ranks), path("log"));
+    EXPECT_EQ(done.exit_code, 0) << done.output;
+    EXPECT_TRUE(has(done.output, {"cost ", "errors "}));
+    return json::parse(std::ifstream(result_file(tag, "fid_sweep")), nullptr, /*allow_exceptions=*/false)["curve"];
+  }
+};
+
+TEST_F(SweptFid, IsTheSameFromAnyNumberOfRanksAndAfterASignalAmidTheExactSolution) {
+  const json whole = curve("whole", 1);
+  ASSERT_EQ(whole.size(), 7U);
+  {
+    test::Running job(sweep("stopped", 2), path("log"));
+    // The first point's distance is there: the exact solution, of four blocks by 4,000 calls, is under way.
+    for (int i = 0; i < 6000 && !job.ended() && !std::filesystem::exists(swept_parts("stopped") + "/euler-2.json"); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    const auto told = std::chrono::steady_clock::now();
+    kill(job.pid(), SIGUSR1);
+    const test::Finished stopped = job.wait();
+    EXPECT_EQ(stopped.exit_code, 75) << stopped.output;
+    EXPECT_LT(std::chrono::steady_clock::now() - told, std::chrono::seconds(5));
+    EXPECT_FALSE(std::filesystem::exists(swept_parts("stopped") + "/error-euler-2.json"));
+  }
+  EXPECT_EQ(curve("stopped", 3), whole);
 }
 
 TEST_F(EvalFid, RefusesWhatWouldNotWorkAtOnceWithExitCode2AndWithoutAResult) {
