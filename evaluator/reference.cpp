@@ -2,12 +2,16 @@
 
 #include <unistd.h>
 
+#include <chrono>
+#include <memory>
 #include <system_error>
+#include <thread>
 
 #include "base/durable_file.h"
 #include "base/environment.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/lease.h"
 #include "base/log.h"
 #include "checkpoint/safetensors.h"
 #include "evaluator/feature_pass.h"
@@ -68,6 +72,8 @@ bool recall(Reference& reference, const checkpoint::Metadata& expected) try {
   return true;
 } catch (const std::exception& error) {
   warn("statistics in the cache are not used: " + std::string(error.what()));
+  std::error_code ignored;  // then they are only read, and found damaged, again
+  fs::remove(reference.cache_file, ignored);
   return false;
 }
 
@@ -89,6 +95,42 @@ void remember(const Reference& reference, checkpoint::Metadata metadata) try {
   warn("the reference's statistics are not cached: " + std::string(error.what()));
 } catch (const fs::filesystem_error& error) {
   warn("the reference's statistics are not cached: " + std::string(error.what()));
+}
+
+// The right to compute what goes into the cache, while nobody else does.
+struct Turn {
+  bool stopped = false;          // while it waited; on all ranks
+  std::unique_ptr<Lease> lease;  // at rank 0; null where the cache cannot be written
+};
+
+// Whether nobody else has the turn. What keeps a lease from being written keeps the statistics out of the cache too.
+bool is_free(LeaseSeeker& seeker, Turn& turn) try {
+  turn.lease = seeker.try_take();
+  return turn.lease != nullptr;
+} catch (const Error& error) {
+  warn("the reference's statistics will not be cached: " + std::string(error.what()));
+  return true;
+}
+
+// Another job's turn ends when its statistics are in the cache, when it stops, or when it is dead. Collective.
+Turn wait_for_turn(const fs::path& cache_file, SharedStop& stop, const parallel::MpiSession& session) {
+  const bool leads = session.rank() == 0;
+  Turn turn;
+  std::optional<LeaseSeeker> seeker;
+  if (leads && !cache_file.empty()) {
+    std::error_code error;  // then there will be no lease either
+    fs::create_directories(cache_file.parent_path(), error);
+    seeker.emplace(cache_file.string() + ".lease");
+  }
+  for (bool waits = false;; waits = true) {
+    if (session.control().any(leads && (!seeker || is_free(*seeker, turn)))) return turn;
+    if (leads && !waits)
+      say("waiting      " + seeker->holder().text() +
+          " computes the reference's statistics; they are taken from there");
+    turn.stopped = session.control().any(stop.asked());
+    if (turn.stopped) return turn;
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  }
 }
 
 }  // namespace
@@ -130,23 +172,31 @@ Reference find_reference(const std::string& place, const FeatureNetwork& network
 bool complete_reference(Reference& reference, const FeatureNetwork& network, SharedStop& stop,
                         const parallel::MpiSession& session) {
   if (reference.complete) return true;
-  FeaturePass pass{.count = reference.images->count, .kept = kReferenceKept};
-  pass.verb = "reference";
-  pass.stop = &stop;
-  const std::optional<FeatureSet> found = collect_features(*reference.images, pass, network, session);
-  if (!found) return false;
-  const FeatureSet& set = *found;
+  const bool leads = session.rank() == 0;
+  const Turn turn = wait_for_turn(reference.cache_file, stop, session);  // to be held until they are cached
+  if (turn.stopped) return false;
+  Reference found = reference;
+  found.count = reference.images->count;
+  if (!session.control().any(leads && recall(found, provenance(found, network)))) {
+    FeaturePass pass{.count = reference.images->count, .kept = kReferenceKept};
+    pass.verb = "reference";
+    pass.stop = &stop;
+    const std::optional<FeatureSet> set = collect_features(*reference.images, pass, network, session);
+    if (!set) return false;
+    if (leads) {
+      found.features = set->features->gaussian();
+      found.spatial = set->spatial ? std::optional(set->spatial->gaussian()) : std::nullopt;
+      found.kept = set->kept;
+      remember(found, provenance(found, network));
+      found.origin = "computed from the images";
+    }
+  }
+  if (reference.published) {
+    reference.kept = found.kept;
+  } else if (leads) {
+    reference = std::move(found);
+  }
   reference.complete = true;
-  if (session.rank() != 0) return true;
-  reference.kept = set.kept;
-  Reference computed = reference;
-  computed.count = reference.images->count;
-  computed.features = set.features->gaussian();
-  computed.spatial = set.spatial ? std::optional(set.spatial->gaussian()) : std::nullopt;
-  remember(computed, provenance(computed, network));
-  if (reference.published) return true;
-  reference = std::move(computed);
-  reference.origin = "computed from the images";
   return true;
 }
 

@@ -43,7 +43,9 @@ struct Reference {
 Reference find_reference(const std::string& place, const FeatureNetwork& network, const parallel::MpiSession& session,
                          data::Hdf5Process& hdf5);
 
-// Computes what is missing, with all ranks, and leaves it in the cache; false if it was stopped. Collective.
+// Computes what is missing, with all ranks, and leaves it in the cache; false if it was stopped. While another job
+// computes the same (it holds CACHE_FILE.lease) this one waits, and then reads that; it takes over from a dead one. A
+// pass that was stopped or killed begins anew. Collective.
 bool complete_reference(Reference& reference, const FeatureNetwork& network, SharedStop& stop,
                         const parallel::MpiSession& session);
 

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "base/lease.h"
 #include "checkpoint/safetensors.h"
 #include "data/image_file.h"
 #include "support/error_text.h"
@@ -168,6 +169,84 @@ TEST_F(EvalFid, DrawsAgainWhatIsDamagedInTheCache) {
   EXPECT_EQ(second["reference"]["statistics"], "computed from the images");
   const json third = result_of(flags, "cached-3", 1, "damaged");
   EXPECT_TRUE(third["reference"]["statistics"].get<std::string>().starts_with("cache ")) << third["reference"];
+}
+
+// Jobs that want the statistics of the same images at the same time.
+class WaitingFid : public EvalFid {
+ protected:
+  static void SetUpTestSuite() {
+    EvalFid::SetUpTestSuite();
+    result_of(flags(), "first", 1, "shared");
+  }
+  static std::string flags() { return digits() + " " + reference() + samples_flag(path("others.npz")); }
+  static std::vector<std::string> command(const std::string& tag) {
+    std::vector<std::string> words = test::mpirun(2);
+    std::istringstream all("-x XDG_CACHE_HOME=" + path("shared") + " " CFM_BIN_DIR "/cfm_eval_fid " + flags() + " " +
+                           results() + " --tag=" + tag);
+    for (std::string word; all >> word;) words.push_back(word);
+    return words;
+  }
+  static std::filesystem::path cached() {
+    for (const auto& entry : std::filesystem::directory_iterator(path("shared/cfm/fid")))
+      if (entry.path().extension() == ".safetensors") return entry.path();
+    return {};
+  }
+  static bool says(test::Running& job, const std::string& word) {
+    for (int i = 0; i < 3000 && !job.ended(); ++i) {
+      if (test::bytes_of(path("log")).find(word) != std::string::npos) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+  }
+  static std::string origin(const std::string& tag) {
+    return json::parse(std::ifstream(result_file(tag)), nullptr, /*allow_exceptions=*/false)["reference"]["statistics"];
+  }
+};
+
+TEST_F(WaitingFid, WaitsForTheOneThatComputesAndTakesItsStatistics) {
+  const std::filesystem::path file = cached();
+  std::filesystem::rename(file, path("aside"));  // as before the other job has finished
+  std::unique_ptr<Lease> lease = LeaseSeeker(file.string() + ".lease").try_take();
+  ASSERT_NE(lease, nullptr);
+  test::Running job(command("waits"), path("log"));
+  EXPECT_TRUE(says(job, "waiting ")) << job.wait().output;
+  std::filesystem::rename(path("aside"), file);
+  lease.reset();
+  const test::Finished done = job.wait();
+  EXPECT_EQ(done.exit_code, 0) << done.output;
+  EXPECT_TRUE(origin("waits").starts_with("cache ")) << origin("waits");
+}
+
+TEST_F(WaitingFid, StopsOnASignalWhileItWaits) {
+  const std::filesystem::path file = cached();
+  std::filesystem::rename(file, path("aside"));
+  {
+    const std::unique_ptr<Lease> lease = LeaseSeeker(file.string() + ".lease").try_take();
+    test::Running job(command("tired"), path("log"));
+    EXPECT_TRUE(says(job, "waiting ")) << job.wait().output;
+    kill(job.pid(), SIGUSR1);
+    const test::Finished stopped = job.wait();
+    EXPECT_EQ(stopped.exit_code, 75) << stopped.output;
+  }
+  std::filesystem::rename(path("aside"), file);
+}
+
+TEST_F(WaitingFid, TakesOverFromOneThatHasDied) {
+  const std::filesystem::path file = cached();
+  std::string text;
+  {
+    const std::unique_ptr<Lease> lease = LeaseSeeker(file.string() + ".lease").try_take();
+    text = test::bytes_of(lease->file());
+  }
+  const size_t process = text.find("process=") + 8;
+  text.replace(process, text.find('\n', process) - process, "4194304-1");  // a number that Linux does not give
+  test::put_bytes(file.string() + ".lease", text);
+  std::filesystem::remove(file);
+  const test::Finished done = test::run(command("heir"), path("log"));
+  EXPECT_EQ(done.exit_code, 0) << done.output;
+  EXPECT_EQ(origin("heir"), "computed from the images");
+  EXPECT_TRUE(std::filesystem::exists(file));
+  EXPECT_FALSE(std::filesystem::exists(file.string() + ".lease"));
 }
 
 class StoppedFid : public EvalFid {
