@@ -60,7 +60,7 @@ std::optional<Json> measured_repeat(int64_t repeat, const FidJob& job, const Fid
       result[kSamplesFile] = job.keep_samples.string();
     }
     result["first_sample"] = pass.first;
-    result.update(to_json(measure(*set, inputs.reference, job.sampling.seed)));
+    result.update(to_json(measure(*set, inputs.reference, job.sampling.seed, job.kid)));
     if (job.draws()) result["nfe"] = static_cast<double>(set->evaluations) / static_cast<double>(plan.count);
   });
   return result;
@@ -217,6 +217,11 @@ Problems FidJob::validate() const {
   if (count < 2 && (count != 0 || draws()))
     problems.push_back("--count=" + std::to_string(count) + ": expected at least 2");
   if (repeats < 1) problems.push_back("--repeats=" + std::to_string(repeats) + ": expected at least 1");
+  if (kid.subsets < 1) problems.push_back("--kid_subsets=" + std::to_string(kid.subsets) + ": expected at least 1");
+  if (kid.subset_size < 2)
+    problems.push_back("--kid_subset_size=" + std::to_string(kid.subset_size) + ": expected at least 2");
+  if (reference_features < 2)
+    problems.push_back("--reference_features=" + std::to_string(reference_features) + ": expected at least 2");
   if (!keep_samples.empty() && keep_samples.extension() != ".npz")
     problems.push_back("--keep_samples=" + keep_samples.string() + ": expected a name that ends in .npz");
   if (sweep && !keep_samples.empty())
@@ -239,7 +244,7 @@ ExitCode evaluate_fid(const FidJob& job, const parallel::MpiSession& session, co
   parallel::use_exact_float32();
   FidInputs inputs;
   parallel::agree_on(session, [&] { inputs.features = load_feature_network(job.features, device); });
-  inputs.reference = find_reference(job.reference, inputs.features, session, hdf5);
+  inputs.reference = find_reference(job.reference, inputs.features, job.reference_features, session, hdf5);
   const auto evaluate = [&](const FidJob& one, const ClaimResult& claim) {
     return evaluate_one(one, inputs, claim, device, machine, session, signal, hdf5);
   };

@@ -8,7 +8,9 @@
 #include "base/error.h"
 #include "base/stop_signal.h"
 #include "data/hdf5_process.h"
+#include "evaluator/kernel_distance.h"
 #include "evaluator/network_flow.h"
+#include "evaluator/reference.h"
 #include "evaluator/sweep_config.h"
 #include "evaluator/watch.h"
 #include "flow/sampler.h"
@@ -18,14 +20,16 @@ namespace cfm::evaluator {
 
 struct FidJob {
   WeightsChoice weights;
-  WatchConfig watch;                   // or every checkpoint of a run; or:
-  std::string samples;                 // other people's images: evaluator/image_source.h
-  std::filesystem::path results_dir;   // empty: RUN/results
-  int64_t count = 50'000;              // samples a repeat; of --samples the first so many, 0: all
-  int64_t repeats = 3;                 // on samples of their own
-  std::string labels;                  // evaluator/labels.h
-  flow::SampleConfig sampling;         // sigma0 and t_end come from the weights
-  std::string reference;               // evaluator/reference.h
+  WatchConfig watch;                            // or every checkpoint of a run; or:
+  std::string samples;                          // other people's images: evaluator/image_source.h
+  std::filesystem::path results_dir;            // empty: RUN/results
+  int64_t count = 50'000;                       // samples a repeat; of --samples the first so many, 0: all
+  int64_t repeats = 3;                          // on samples of their own
+  std::string labels;                           // evaluator/labels.h
+  flow::SampleConfig sampling;                  // sigma0 and t_end come from the weights
+  std::string reference;                        // evaluator/reference.h
+  int64_t reference_features = kReferenceKept;  // of which KID, precision and recall know
+  KernelConfig kid;
   std::string features;                // evaluator/feature_network.h
   std::filesystem::path keep_samples;  // .npz of the first repeat's samples; empty: none
   bool sweep = false;                  // FID against network evaluations instead

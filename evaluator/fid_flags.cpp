@@ -29,6 +29,10 @@ DEFINE_string(
     features, "",
     "reference: inception:FILE.safetensors (scripts/convert_inception.py makes it), torchscript:FILE.pt (NVIDIA's), or "
     "digits:configs/digits/features.safetensors");
+DEFINE_int64(reference_features, cfm::evaluator::kReferenceKept,
+             "reference: so many of its images, evenly spaced, are what KID, precision and recall compare with");
+DEFINE_int64(kid_subsets, 100, "reference: pairs of subsets that KID is the mean over");
+DEFINE_int64(kid_subset_size, 1000, "reference: images of each of KID's subsets, fewer where there are fewer");
 DEFINE_string(watch, "",
               "watching: in place of --run_dir: a run that is being trained, each of whose checkpoints is evaluated as "
               "it comes; several jobs share them");
@@ -78,6 +82,7 @@ Problems unused(const FidJob& job) {
     add({"solver", "steps", "atol", "rtol"},
         "--sweep takes every solver, with --sweep_nfe and --sweep_tolerances. Leave it out");
     add({"repeats"}, "--sweep draws one set of samples with each solver. Leave it out");
+    add({"kid_subsets", "kid_subset_size", "reference_features"}, "--sweep measures the FID alone. Leave it out");
     if (job.sweep_over.tolerances.empty())
       add({"step_control", "max_nfe"}, "--sweep without --sweep_tolerances leaves dopri5 out. Leave it out too");
   } else {
@@ -112,6 +117,8 @@ FidJob fid_job_from_flags() {
   job.sampling.net_batch = FLAGS_net_batch;
   job.sampling.seed = FLAGS_seed;
   job.reference = FLAGS_reference;
+  job.reference_features = FLAGS_reference_features;
+  job.kid = {FLAGS_kid_subsets, FLAGS_kid_subset_size};
   job.features = FLAGS_features;
   job.results_dir = FLAGS_results_dir;
   job.watch = {FLAGS_watch, FLAGS_watch_idle, FLAGS_lease_seconds};

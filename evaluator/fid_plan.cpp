@@ -55,6 +55,10 @@ Json settings_of(const FidPlan& plan, const FidJob& job, int threads, const FidI
   const FeatureNetwork& network = inputs.features;
   settings["reference"] = identity_json(inputs.reference.identity);
   settings["reference"]["statistics"] = inputs.reference.published ? "the file's" : "of all images, unflipped";
+  if (!job.sweep && inputs.reference.images) {
+    settings["reference"]["features_kept"] = job.reference_features;
+    settings["kid"] = {{"subsets", job.kid.subsets}, {"subset_size", job.kid.subset_size}};
+  }
   settings["features"] = {
       {"name", network.name}, {"xxh3_128", network.hash}, {"dimensions", network.dimensions}, {"input", network.input}};
   settings["threads"] = threads;

@@ -48,9 +48,10 @@ double squared_discrepancy(const at::Tensor& x, const at::Tensor& y) {
          2 * kernel(x_64, y_64).sum().item<double>() / (m * m);
 }
 
-KernelDistance kernel_distance(const at::Tensor& samples, const at::Tensor& reference, uint64_t seed, int64_t subsets,
-                               int64_t subset_size) {
-  const int64_t size = std::min({subset_size, samples.size(0), reference.size(0)});
+KernelDistance kernel_distance(const at::Tensor& samples, const at::Tensor& reference, uint64_t seed,
+                               const KernelConfig& config) {
+  const int64_t subsets = config.subsets;
+  const int64_t size = std::min({config.subset_size, samples.size(0), reference.size(0)});
   const auto subset = [&](const at::Tensor& features, int64_t number) {
     return features.index_select(
         0, at::tensor(keyed_subset({seed, Purpose::kKidSubset, static_cast<uint64_t>(number)}, features.size(0), size),

@@ -15,6 +15,10 @@ std::vector<int64_t> keyed_subset(Stream stream, int64_t n, int64_t count);
 // (x.y / d + 1)^3. x, y: [m,d], m >= 2. float64. [Binkowski et al., arXiv:1801.01401 sec. 3]
 double squared_discrepancy(const at::Tensor& x, const at::Tensor& y);
 
+struct KernelConfig {
+  int64_t subsets = 100, subset_size = 1000;  // torch-fidelity's
+};
+
 struct KernelDistance {
   double mean = 0, deviation = 0;  // over the subsets (the deviation divides by their number)
   int64_t subsets = 0, subset_size = 0;
@@ -23,6 +27,6 @@ struct KernelDistance {
 // KID: over `subsets` pairs of subsets of `subset_size` vectors of each (fewer where there are fewer), drawn by key:
 // (seed, kKidSubset, 2 i) for the samples' i-th, 2 i + 1 for the reference's. features: [n,d].
 KernelDistance kernel_distance(const at::Tensor& samples, const at::Tensor& reference, uint64_t seed,
-                               int64_t subsets = 100, int64_t subset_size = 1000);
+                               const KernelConfig& config = {});
 
 }  // namespace cfm::evaluator

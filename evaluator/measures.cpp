@@ -13,7 +13,7 @@ Json json_of(const ScoreOverSplits& score) {
 
 }  // namespace
 
-Measures measure(const FeatureSet& samples, const Reference& reference, uint64_t seed) {
+Measures measure(const FeatureSet& samples, const Reference& reference, uint64_t seed, const KernelConfig& kid) {
   Measures measures;
   measures.fid = frechet_distance(samples.features->gaussian(), *reference.features);
   if (samples.spatial && reference.spatial)
@@ -21,7 +21,7 @@ Measures measure(const FeatureSet& samples, const Reference& reference, uint64_t
   measures.score = inception_score(samples.logits, std::min(kScoreSplits, samples.count));
   measures.score_adm = inception_score_by_size(samples.logits, kScoreSplitImages);
   if (!reference.kept.defined()) return measures;
-  measures.kid = kernel_distance(samples.kept, reference.kept, seed);
+  measures.kid = kernel_distance(samples.kept, reference.kept, seed, kid);
   if (std::min(samples.kept.size(0), reference.kept.size(0)) > kNeighbours)
     measures.precision_recall = precision_recall(samples.kept, reference.kept, kNeighbours);
   return measures;

@@ -27,7 +27,7 @@ struct Measures {
 };
 
 // REQUIRES: rank 0; 2 samples at least, whose logits and features were kept. `seed` keys KID's subsets.
-Measures measure(const FeatureSet& samples, const Reference& reference, uint64_t seed);
+Measures measure(const FeatureSet& samples, const Reference& reference, uint64_t seed, const KernelConfig& kid);
 
 // {"fid": ..., "sfid": null or number, "is_10_splits": {"mean","deviation"}, ...}
 Json to_json(const Measures& measures);

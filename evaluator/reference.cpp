@@ -31,7 +31,7 @@ checkpoint::Metadata provenance(const Reference& reference, const FeatureNetwork
                                 {"features", network.name},
                                 {"features_xxh3", network.hash},
                                 {"features_input", network.input},
-                                {"features_kept", std::to_string(kReferenceKept)}};
+                                {"features_kept", std::to_string(reference.most_kept)}};
   for (const auto& [name, value] : reference.identity)
     if (name != "dataset_images_fingerprint") metadata[name] = value;  // may be learnt later
   return metadata;
@@ -135,9 +135,10 @@ Turn wait_for_turn(const fs::path& cache_file, SharedStop& stop, const parallel:
 
 }  // namespace
 
-Reference find_reference(const std::string& place, const FeatureNetwork& network, const parallel::MpiSession& session,
-                         data::Hdf5Process& hdf5) {
+Reference find_reference(const std::string& place, const FeatureNetwork& network, int64_t most_kept,
+                         const parallel::MpiSession& session, data::Hdf5Process& hdf5) {
   Reference reference;
+  reference.most_kept = most_kept;
   PublishedStatistics published;
   parallel::agree_on(session, [&] { published = read_published_statistics(place, network); });
   if (published.has_images || !published.features) {
@@ -178,7 +179,7 @@ bool complete_reference(Reference& reference, const FeatureNetwork& network, Sha
   Reference found = reference;
   found.count = reference.images->count;
   if (!session.control().any(leads && recall(found, provenance(found, network)))) {
-    FeaturePass pass{.count = reference.images->count, .kept = kReferenceKept};
+    FeaturePass pass{.count = reference.images->count, .kept = reference.most_kept};
     pass.verb = "reference";
     pass.stop = &stop;
     const std::optional<FeatureSet> set = collect_features(*reference.images, pass, network, session);

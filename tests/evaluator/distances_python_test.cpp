@@ -52,8 +52,8 @@ TEST(Distances, AgreeWithPytorchFidTorchFidelityAndNumpy) {
   const double fid = frechet_distance(moments_of(samples).gaussian(), moments_of(reference).gaussian());
   near("fid_pytorch_fid", fid, 1e-6);
   near("fid_torch_fidelity", fid, 1e-6);
-  near("kid_torch_fidelity", kernel_distance(samples, reference.narrow(0, 0, 700), 0, 1, 700).mean, 1e-6);
-  const KernelDistance kid = kernel_distance(samples, reference, /*seed=*/9, 20, 100);
+  near("kid_torch_fidelity", kernel_distance(samples, reference.narrow(0, 0, 700), 0, {1, 700}).mean, 1e-6);
+  const KernelDistance kid = kernel_distance(samples, reference, /*seed=*/9, {20, 100});
   near("kid_mean", kid.mean, 1e-6);
   near("kid_deviation", kid.deviation, 1e-6);
   const ScoreOverSplits score = inception_score(logits, 10), adm = inception_score_by_size(logits, 150);

@@ -46,6 +46,22 @@ TEST_F(EvalFid, IsSmallBetweenRealDigitsAndLargeForNoise) {
   EXPECT_FALSE(real.contains("sfid"));
 }
 
+TEST_F(EvalFid, OtherProtocolsOfKidPrecisionAndRecallAreSaidInTheResult) {
+  const std::string common = digits() + " " + reference() + samples_flag(path("others.npz"));
+  const json usual = result_of(common, "usual"),
+             small = result_of(common + " --kid_subset_size=50 --kid_subsets=7 --reference_features=120", "small", 2);
+  EXPECT_EQ(small["repeats"][0]["kid"]["subsets"], 7);
+  EXPECT_EQ(small["repeats"][0]["kid"]["subset_size"], 50);
+  EXPECT_EQ(small["reference_features_kept"], 120);
+  EXPECT_EQ(small["settings"]["kid"]["subset_size"], 50);
+  EXPECT_EQ(small["settings"]["reference"]["features_kept"], 120);
+  EXPECT_EQ(usual["reference_features_kept"], 600);  // all there are
+  EXPECT_EQ(small["fid"], usual["fid"]);             // of all reference images
+  EXPECT_NE(small["precision"], usual["precision"]);
+  EXPECT_NEAR(small["kid"]["mean"].get<double>(), usual["kid"]["mean"].get<double>(),
+              10 * small["repeats"][0]["kid"]["deviation"].get<double>());
+}
+
 // Everything but the settings and the machine.
 json numbers_of(const json& result) {
   json numbers = result;
@@ -124,6 +140,16 @@ TEST_F(EvalFid, OfKeptSamplesIsThatOfTheDrawnOnesHoweverTheyLie) {
     EXPECT_EQ(scored["recall"], drawn["recall"]) << place;
   }
   EXPECT_EQ(drawn["rank_deficient"].size(), 1U);  // 100 samples for 32 dimensions
+}
+
+TEST_F(EvalFid, TakesTheFirstImagesOfOthersIfACountIsGiven) {
+  const std::string common = digits() + " " + reference();
+  test::write_image_npz(path("few.npz"), digit_bytes(600, 100));
+  const json few = result_of(common + samples_flag(path("few.npz")), "all-of-few");
+  const json first = result_of(common + samples_flag(path("others.npz")) + " --count=100", "first-of-many", 2);
+  EXPECT_EQ(first["samples"], 100);
+  EXPECT_EQ(first["fid"], few["fid"]);
+  EXPECT_EQ(first["kid"], few["kid"]);
 }
 
 TEST_F(EvalFid, OfACheckpointGoesIntoItsRunAndIsNotMadeTwice) {
@@ -411,7 +437,8 @@ TEST_F(EvalFid, RefusesWhatWouldNotWorkAtOnceWithExitCode2AndWithoutAResult) {
       {others + samples_flag(path("others.npz")) + " " + weights, {"one of the three"}},
       {others + samples_flag(path("others.npz")) + " --sweep", {"--sweep"}},
       {good + " --repeats=0", {"--repeats=0"}},
-      {good + " --count=1", {"--count"}},
+      {good + " --kid_subset_size=1", {"--kid_subset_size=1"}},
+      {good + " --reference_features=1", {"--reference_features=1"}},
       {good + " --labels=9", {"--labels=9", "0..2"}},
       {good + " --solver=dopri", {"--solver=dopri", "midpoint"}},
       {good + " --keep_samples=" + path("nowhere/x.npz"), {"--keep_samples", "no folder"}},

@@ -37,9 +37,9 @@ TEST(KeyedSubset, TakesEveryNumberEquallyOften) {
 
 TEST(KernelDistance, IsUnbiasedSoThatHalvesOfOneSetAreAtNoDistance) {
   const at::Tensor all = feature_set(4000, 16, 3);
-  const KernelDistance same = kernel_distance(all.narrow(0, 0, 2000), all.narrow(0, 2000, 2000), 0, 100, 500);
+  const KernelDistance same = kernel_distance(all.narrow(0, 0, 2000), all.narrow(0, 2000, 2000), 0, {100, 500});
   EXPECT_LT(std::abs(same.mean), 3 * same.deviation / 10);  // subsets overlap: the error is larger than deviation/10
-  const KernelDistance other = kernel_distance(all.narrow(0, 0, 2000), feature_set(2000, 16, 4, 0.5), 0, 100, 500);
+  const KernelDistance other = kernel_distance(all.narrow(0, 0, 2000), feature_set(2000, 16, 4, 0.5), 0, {100, 500});
   EXPECT_GT(other.mean, 20 * other.deviation / 10);
 }
 
