@@ -1,6 +1,7 @@
 // bench_features WEIGHTS.safetensors IMAGES.safetensors THREADS: answers a line of standard input with a line of JSON.
-//   features   seconds of the Inception features of all images ("images", uint8 NCHW), the sum of the features
-//   distance   seconds of the Frechet distance of the file's two Gaussians, the distance
+//   features      seconds of the Inception features of all images ("images", uint8 NCHW), the sum of the features
+//   same_pixels   the Inception features of the images "whole", one behind the other
+//   distance      seconds of the Frechet distance of the file's two Gaussians, the distance
 
 #include <ATen/Parallel.h>
 
@@ -8,6 +9,7 @@
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "base/error.h"
 #include "checkpoint/safetensors.h"
@@ -37,6 +39,12 @@ int main(int argc, char** argv) try {
   const auto file = cfm::checkpoint::read_safetensors(argv[2]);
   const std::map<std::string, at::Tensor> given(file.tensors.begin(), file.tensors.end());
   for (std::string what; std::cin >> what;) {
+    if (what == "same_pixels") {
+      const at::Tensor all = network.features_of(given.at("whole")).features.to(at::kDouble).contiguous();
+      const std::vector<double> values(all.const_data_ptr<double>(), all.const_data_ptr<double>() + all.numel());
+      std::cout << nlohmann::json{{"values", values}}.dump() << std::endl;
+      continue;
+    }
     const auto start = std::chrono::steady_clock::now();
     const double value = what == "features"
                              ? cfm::sum_of_features(network, given.at("images"))

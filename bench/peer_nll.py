@@ -1,13 +1,14 @@
 """The likelihood that a PyTorch user would otherwise compute: torchdiffeq's dopri5 over FFJORD's field, on one network and its images.
 
 Answers on standard output, a line of JSON each, what it is asked on standard input: "solve TOLERANCE IMAGES": log p of images 0 to
-IMAGES - 1, in batches. Images are dequantised and probed by the same numbers as ours, made here by a Philox of its own.
+IMAGES - 1, in batches; "calls": seconds of a network call of a batch, its forward pass alone and with its gradient. Images are dequantised and probed by the same numbers as ours, made here by a Philox of its own.
 """
 
 import argparse
 import glob
 import json
 import math
+import statistics
 import sys
 import time
 
@@ -109,7 +110,24 @@ def log_density(first, last, tolerance):
     return (prior + integral).tolist(), calls
 
 
+def seconds_of_calls():
+    x = torch.randn(arguments.batch, *images.shape[1:], dtype=DTYPE, requires_grad=True)
+    t, z = torch.full((arguments.batch,), 0.5, dtype=DTYPE), torch.ones_like(x)
+    label = labels[: arguments.batch] if config["num_classes"] else None
+    forward, with_gradient = [], []
+    for _ in range(10):
+        start = time.monotonic()
+        v = net(x, t, label)
+        forward.append(time.monotonic() - start)
+        torch.autograd.grad(v, x, z)
+        with_gradient.append(time.monotonic() - start)
+    return {"forward": statistics.median(forward), "with_gradient": statistics.median(with_gradient)}
+
+
 for line in sys.stdin:
+    if line.strip() == "calls":
+        print(json.dumps(seconds_of_calls()), flush=True)
+        continue
     _, tolerance, count = line.split()
     start = time.monotonic()
     log_p, nfe = [], []

@@ -1,4 +1,4 @@
-"""Line charts as SVG, of their own width; colours are the page's (classes c0, c1, ...), values show on hovering."""
+"""Line charts as SVG, of their own width; colours are STYLE's (classes c0, c1, ...), values show on hovering."""
 
 import xml.etree.ElementTree as xml
 from dataclasses import dataclass
@@ -10,6 +10,17 @@ WIDTH, HEIGHT = 520, 300
 LEFT, RIGHT, TOP, BOTTOM = 68, 14, 12, 46
 COLOURS = 8
 MOST_POINTS = 250
+STYLE = """
+:root { color-scheme: light dark; --paper: #ffffff; --ink: #1d2329; --soft: #5b6670; --rule: #dfe4e8; --panel: #f6f8f9;
+  --c0: #0b6fb8; --c1: #c2500a; --c2: #12805c; --c3: #a03a86; --c4: #8a6d00; --c5: #4b55c4; --c6: #b3261e; --c7: #52616b; }
+@media (prefers-color-scheme: dark) { :root { --paper: #14181c; --ink: #e4e8eb; --soft: #98a3ad; --rule: #2d353c; --panel: #1b2025;
+  --c0: #5cb3f2; --c1: #f5914e; --c2: #4cc79c; --c3: #e08aca; --c4: #d9bc4a; --c5: #9aa3ff; --c6: #ff8a80; --c7: #a9b7c0; } }
+.line, .whisker { fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linejoin: round; } .whisker { stroke-width: 1.2; opacity: .7; }
+.d1 .line { stroke-dasharray: 6 4; } .d2 .line { stroke-dasharray: 2 3; } .dot { fill: currentColor; } .spot { fill: transparent; }
+.spot:hover, .dot:hover { fill: currentColor; stroke: var(--ink); stroke-width: 1.5; }
+.grid { stroke: var(--rule); stroke-width: 1; } .axis { fill: none; stroke: var(--soft); stroke-width: 1; }
+text { fill: var(--soft); font-size: 11.5px; } text.label { fill: var(--ink); font-size: 12px; }
+""" + "".join(f".c{i} {{ color: var(--c{i}); }}\n" for i in range(COLOURS))
 
 
 @dataclass
@@ -42,6 +53,27 @@ def thinned(points, most=MOST_POINTS):
 
 
 def svg(chart: Chart) -> str:
+    """A chart that stands in a page with STYLE."""
+    return xml.tostring(_drawing(chart), encoding="unicode")
+
+
+def standalone(chart: Chart) -> str:
+    """A file of its own: the chart with style, title and legend."""
+    drawing, top, row = _drawing(chart), 24, 18
+    height = top + HEIGHT + row * len(chart.series)
+    root = xml.Element("svg", {**drawing.attrib, "viewBox": f"0 0 {WIDTH} {height}", "width": str(2 * WIDTH), "height": str(2 * height)})
+    xml.SubElement(root, "style").text = STYLE + "svg { font-family: system-ui, sans-serif; background: var(--paper); }"
+    _text(root, chart.title, str(LEFT), "18", "start", "label")
+    xml.SubElement(root, "g", {"transform": f"translate(0 {top})"}).extend(list(drawing))
+    for i, series in enumerate(chart.series):
+        y = top + HEIGHT + row * i + 6
+        group = xml.SubElement(root, "g", {"class": f"c{series.colour % COLOURS} d{series.dash % 3}"})
+        xml.SubElement(group, "path", {"class": "line", "d": f"M{LEFT} {y}h26"})
+        _text(root, series.label, str(LEFT + 34), str(y + 4), "start")
+    return xml.tostring(root, encoding="unicode")
+
+
+def _drawing(chart: Chart):
     whiskers = [(x, y) for series in chart.series for (x, _), pair in zip(series.points, series.spread or []) for y in pair]
     points = [point for series in chart.series for point in series.points] + whiskers
     points = [(x, y) for x, y in points if shown(x, chart.log_x) and shown(y, chart.log_y)]
@@ -52,7 +84,7 @@ def svg(chart: Chart) -> str:
     _grid(root, chart, x_axis, y_axis, at_x, at_y)
     for series in chart.series:
         _draw(root, series, chart, at_x, at_y)
-    return xml.tostring(root, encoding="unicode")
+    return root
 
 
 def _grid(root, chart, x_axis, y_axis, at_x, at_y):

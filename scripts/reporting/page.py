@@ -2,14 +2,11 @@
 
 from html import escape
 
+from .chart import STYLE as CHART_STYLE
 from .chart import Chart, figure
 from .table import Table, to_html
 
 STYLE = """
-:root { color-scheme: light dark; --paper: #ffffff; --ink: #1d2329; --soft: #5b6670; --rule: #dfe4e8; --panel: #f6f8f9;
-  --c0: #0b6fb8; --c1: #c2500a; --c2: #12805c; --c3: #a03a86; --c4: #8a6d00; --c5: #4b55c4; --c6: #b3261e; --c7: #52616b; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14181c; --ink: #e4e8eb; --soft: #98a3ad; --rule: #2d353c; --panel: #1b2025;
-  --c0: #5cb3f2; --c1: #f5914e; --c2: #4cc79c; --c3: #e08aca; --c4: #d9bc4a; --c5: #9aa3ff; --c6: #ff8a80; --c7: #a9b7c0; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1180px; padding: 24px 20px 64px; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", sans-serif; }
@@ -25,18 +22,12 @@ code { background: var(--panel); padding: 1px 5px; border-radius: 4px; color: va
 img { max-width: 100%; height: auto; display: block; border-radius: 3px; } .film img, .small img { image-rendering: pixelated; }
 .strip label { cursor: zoom-in; } .strip input { display: none; } .strip img { width: 262px; max-width: none; } .strip input:checked + img { width: auto; min-width: 524px; image-rendering: pixelated; }
 figure > svg { display: block; width: 100%; height: auto; }
-.line, .whisker { fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linejoin: round; } .whisker { stroke-width: 1.2; opacity: .7; }
-.d1 .line { stroke-dasharray: 6 4; } .d2 .line { stroke-dasharray: 2 3; } .dot { fill: currentColor; } .spot { fill: transparent; }
-.spot:hover, .dot:hover { fill: currentColor; stroke: var(--ink); stroke-width: 1.5; }
-.grid { stroke: var(--rule); stroke-width: 1; } .axis { fill: none; stroke: var(--soft); stroke-width: 1; }
-text { fill: var(--soft); font-size: 11.5px; } text.label { fill: var(--ink); font-size: 12px; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; font-size: 13px; margin-top: 4px; } .swatch { width: 26px; height: 8px; margin-right: 6px; vertical-align: middle; }
 .note { margin: 4px 0 0; } .table { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 .files a { margin-left: 6px; }
 th, td { padding: 3px 12px 3px 0; border-bottom: 1px solid var(--rule); text-align: left; white-space: nowrap; } th { color: var(--soft); font-weight: 600; }
 .number { text-align: right; }
 """
-COLOURS = "".join(f".c{i} {{ color: var(--c{i}); }}\n" for i in range(8))
 LONG_TABLE = 12
 
 
@@ -56,5 +47,5 @@ def page(names, sections, when: str) -> str:
     body = "\n".join(f'<section id="s{i}"><h2>{escape(section.title)}</h2><div class="parts">\n' + "\n".join(map(_part, section.parts)) + "</div></section>"
                      for i, section in enumerate(sections))
     return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{escape(title)}</title><style>{STYLE}{COLOURS}</style></head>\n<body><header><h1>{escape(', '.join(names))}</h1>"
+            f"<title>{escape(title)}</title><style>{CHART_STYLE}{STYLE}</style></head>\n<body><header><h1>{escape(', '.join(names))}</h1>"
             f'<small>written {escape(when)} by scripts/report</small><nav>{links}</nav></header>\n{body}\n</body></html>\n')
