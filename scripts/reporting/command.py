@@ -34,7 +34,7 @@ def main(arguments) -> int:
     return 0
 
 
-def write(out: Path, names, sections) -> int:
+def write(out: Path, names, sections, by="scripts/report") -> int:
     """Returns the number of tables."""
     tables = [part for section in sections for part in section.parts if isinstance(part, Table)]
     folder = out / "tables"
@@ -43,5 +43,5 @@ def write(out: Path, names, sections) -> int:
         for ending, text in WRITERS.items():
             (folder / f"{table.name}.{ending}").write_text(text(table), "utf-8")
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    (out / "report.html").write_text(page(names, sections, when), "utf-8")
+    (out / "report.html").write_text(page(names, sections, when, by), "utf-8")
     return len(tables)

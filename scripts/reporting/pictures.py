@@ -20,14 +20,15 @@ def film(name: str, trajectories: Trajectories) -> str:
     png = encode_png(rows, trajectories.shape[0])
     step = f"step {trajectories.step}, " if trajectories.step >= 0 else ""
     said = ", ".join(f"{time:.3g}" for time in times)
-    image = _image(png, f"trajectories of {name}", max(480, 2 * width_of(png)))
-    return f'<figure class="film"><figcaption>{escape(name)}: {step}samples (rows) from noise to image</figcaption>{image}<p class="note">t = {said}</p></figure>'
+    drawn = image(png, f"trajectories of {name}", max(480, 2 * width_of(png)))
+    return f'<figure class="film"><figcaption>{escape(name)}: {step}samples (rows) from noise to image</figcaption>{drawn}<p class="note">t = {said}</p></figure>'
 
 
 def _grid(png, words, caption) -> str:
     small = ' class="small"' if width_of(png) <= GRID_PIXELS else ""
-    return f'<figure{small}><label title="click to enlarge"><input type="checkbox">{_image(png, words)}</label><figcaption>{caption}</figcaption></figure>'
+    return f'<figure{small}><label title="click to enlarge"><input type="checkbox">{image(png, words)}</label><figcaption>{caption}</figcaption></figure>'
 
 
-def _image(png, words, width=None) -> str:
+def image(png, words, width=None) -> str:
+    """An <img> that holds the PNG itself; words: for who cannot see it."""
     return f'<img src="{data_uri(png)}" width="{width or width_of(png)}" alt="{escape(words)}">'

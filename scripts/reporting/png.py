@@ -37,12 +37,15 @@ def _chunk(name, body):
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
-def encode_png(rows, channels) -> bytes:
-    """rows: equally long bytes, one a row of pixels, channels interleaved (1 grey, 3 colour)."""
+def encode_png(rows, channels, palette=None) -> bytes:
+    """rows: equally long bytes, one a row of pixels, channels interleaved (1 grey, 3 colour); with a palette, a list of (red, green,
+    blue), one byte a pixel that says which of them."""
     width = len(rows[0]) // channels
-    header = struct.pack(">IIBBBBB", width, len(rows), 8, 0 if channels == 1 else 2, 0, 0, 0)
+    kind = 3 if palette else 0 if channels == 1 else 2
+    header = struct.pack(">IIBBBBB", width, len(rows), 8, kind, 0, 0, 0)
+    colours = _chunk(b"PLTE", b"".join(map(bytes, palette))) if palette else b""
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows), 9)
-    return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
+    return SIGNATURE + _chunk(b"IHDR", header) + colours + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 
 
 def data_uri(png: bytes) -> str:

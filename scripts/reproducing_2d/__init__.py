@@ -1,0 +1,1 @@
+"""What scripts/reproduce_2d is made of: the methods, their runs, densities as pictures, tables. Standard library only."""
