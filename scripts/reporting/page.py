@@ -47,5 +47,5 @@ def page(names, sections, when: str, by="scripts/report") -> str:
     body = "\n".join(f'<section id="s{i}"><h2>{escape(section.title)}</h2><div class="parts">\n' + "\n".join(map(_part, section.parts)) + "</div></section>"
                      for i, section in enumerate(sections))
     return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{escape(title)}</title><style>{CHART_STYLE}{STYLE}{COLOURS}</style></head>\n<body><header><h1>{escape(', '.join(names))}</h1>"
+            f"<title>{escape(title)}</title><style>{CHART_STYLE}{STYLE}</style></head>\n<body><header><h1>{escape(', '.join(names))}</h1>"
             f'<small>written {escape(when)} by {escape(by)}</small><nav>{links}</nav></header>\n{body}\n</body></html>\n')
