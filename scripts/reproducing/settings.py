@@ -54,7 +54,7 @@ def options_of(arguments) -> Options:
     add("--global_batch", 128, "images a step")
     add("--model_channels", 32, "width of the network, a multiple of 32")
     add("--checkpoints", 4, "of each run, to choose one of by validation loss; --steps is a multiple")
-    add("--test_images", 300, "test images whose likelihood is measured, up to 300")
+    add("--test_images", 150, "test images whose likelihood is measured: the first so many of 300")
     add("--fid_samples", 320, "samples of FID-digits; fewer than 320 are too few for its 32 features")
     parser.add_argument("--tolerance", metavar="X", type=_tolerance, default=1e-5, help=of("of dopri5 that draws samples, absolute and relative"))
     parser.add_argument("--nll_tolerance", metavar="X", type=_tolerance, default=1e-4, help=of("the same in likelihoods"))
