@@ -38,7 +38,8 @@ class Programs:
         return [*self.launcher, self.path["cfm_train"], f"--flagfile={ROOT / 'configs' / run.method.config}", *run.method.flags, f"--run_dir={run.folder}",
                 f"--train_data={self._data('train')}", f"--val_data={self._data('val')}", f"--seed={run.seed}", f"--steps={settings.steps}",
                 f"--warmup_steps={settings.steps // 10}", f"--global_batch={settings.global_batch}", f"--model_channels={settings.model_channels}",
-                f"--checkpoint_every={every}", f"--val_every={every}", "--keep_last=0", f"--sample_every={settings.steps}", "--threads=1"]
+                f"--checkpoint_every={every}", f"--val_every={every}", "--keep_last=0", f"--sample_every={settings.steps}", "--net_batch=64",
+                "--threads=1"]
 
     def likelihood(self, run: Run) -> list:
         """One dequantisation an image, one probe."""

@@ -147,7 +147,7 @@ class BadInputTest(DigitsTest):
         self.assert_refused("--methods=ot,no", words="'ot,no': expected different ones of ddpm, sm, scoreflow, vp, ot, ot_time_scale_1")
         self.assert_refused("--seeds=1,1", words="'1,1': expected different whole numbers")
         self.assert_refused("--steps=-5", words="'-5': expected a whole number of 1 or more")
-        self.assert_refused("--steps=13", words="--steps=13: expected a multiple of --checkpoints=4")
+        self.assert_refused("--steps=13", words="--steps=13: expected a multiple of --checkpoints=3")
         self.assert_refused("--tolerance=nan", words="'nan': expected a number between 0 and 1")
         self.assert_refused("--test_images=301", words="there are 300")
         self.assert_refused(f"--bin={ROOT}", words="no cfm_pack, cfm_train, cfm_eval_nll, cfm_eval_fid there")
