@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 
 namespace cfm {
 namespace {
@@ -32,6 +33,7 @@ void fsync_path(const std::filesystem::path& path, int flags) {
 }  // namespace
 
 DurableFile::DurableFile(std::filesystem::path path) : path_(std::move(path)) {
+  failpoint("create", path_);
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail("create", path_);
 }
@@ -41,6 +43,7 @@ DurableFile::~DurableFile() {
 }
 
 void DurableFile::append(const void* bytes, size_t size) {
+  failpoint("write", path_);
   const char* at = static_cast<const char*>(bytes);
   while (size > 0) {
     const ssize_t written = ::write(descriptor_, at, size);
@@ -52,6 +55,7 @@ void DurableFile::append(const void* bytes, size_t size) {
 }
 
 void DurableFile::close() {
+  failpoint("fsync", path_);
   if (::fsync(descriptor_) != 0) fail("fsync", path_);
   const int descriptor = std::exchange(descriptor_, -1);
   if (::close(descriptor) != 0) fail("close", path_);
@@ -73,10 +77,12 @@ void write_durably(const std::filesystem::path& path, std::string_view bytes) {
 void fsync_file(const std::filesystem::path& path) { fsync_path(path, O_RDONLY | O_CLOEXEC); }
 
 void fsync_directory(const std::filesystem::path& directory) {
+  failpoint("fsync_directory", directory);
   fsync_path(directory.empty() ? "." : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to) {
+  failpoint("rename", to);
   if (::rename(from.c_str(), to.c_str()) != 0) fail("rename " + from.string() + " to", to);
   fsync_directory(to.parent_path());
 }

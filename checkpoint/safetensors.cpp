@@ -2,17 +2,18 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <optional>
 #include <set>
 
 #include "base/durable_file.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/shape.h"
+#include "checkpoint/block_hasher.h"
 #include "checkpoint/input_file.h"
 #include "checkpoint/safetensors_header.h"
 
@@ -24,40 +25,13 @@ static_assert(std::endian::native == std::endian::little, "safetensors are littl
 constexpr int64_t kPiece = 1 << 20;  // hashed while it is in the cache
 static_assert(kHashBlock % kPiece == 0);
 
-// Hashes of a byte stream by blocks of kHashBlock.
-class BlockHasher {
- public:
-  // REQUIRES: no piece reaches over the end of a block.
-  void update(const void* bytes, int64_t size) {
-    if (filled_ == kHashBlock || !current_) begin_block();
-    current_->update(bytes, static_cast<size_t>(size));
-    filled_ += size;
-  }
-  int64_t room() const { return filled_ == kHashBlock ? kHashBlock : kHashBlock - filled_; }
-  std::vector<std::string> finish() {
-    if (current_) hashes_.push_back(current_->hex());
-    current_.reset();
-    return std::move(hashes_);
-  }
-
- private:
-  void begin_block() {
-    if (current_) hashes_.push_back(current_->hex());
-    current_.emplace();
-    filled_ = 0;
-  }
-  std::optional<Xxh3> current_;
-  int64_t filled_ = 0;
-  std::vector<std::string> hashes_;
-};
-
 class HashedFile {
  public:
   explicit HashedFile(const std::filesystem::path& path) : path_(path), file_(path) {}
   void append(const void* bytes, int64_t size) {
     const char* at = static_cast<const char*>(bytes);
     for (bytes_ += size; size > 0;) {
-      const int64_t piece = std::min({size, kPiece, hasher_.room()});
+      const int64_t piece = std::min(size, kPiece);
       hasher_.update(at, piece);
       file_.append(at, static_cast<size_t>(piece));
       at += piece;
@@ -75,6 +49,14 @@ class HashedFile {
   BlockHasher hasher_;
   int64_t bytes_ = 0;
 };
+
+// C-contiguous. From a device by way of pinned memory, of which LibTorch keeps what it has had; on the device's default
+// stream, so behind every update that has been asked for, whatever thread this is.
+at::Tensor on_host(const at::Tensor& tensor) {
+  if (!tensor.is_cuda()) return tensor.contiguous();
+  const c10::DeviceGuard on_its_device(tensor.device());  // a new thread's is device 0
+  return at::empty(tensor.sizes(), at::TensorOptions().dtype(tensor.scalar_type()).pinned_memory(true)).copy_(tensor);
+}
 
 struct OpenedFile {
   SafetensorsHeader header;
@@ -101,7 +83,7 @@ OpenedFile open_header(const InputFile& file) {
 
 }  // namespace
 
-FileRecord write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const Metadata& metadata) {
+std::string safetensors_head(const NamedTensors& tensors, const Metadata& metadata) {
   SafetensorsHeader header{metadata, {}};
   int64_t end = 0;
   for (const auto& [name, tensor] : tensors) {
@@ -110,14 +92,23 @@ FileRecord write_safetensors(const std::filesystem::path& path, const NamedTenso
     header.tensors.push_back({name, tensor.scalar_type(), tensor.sizes().vec(), begin, end});
   }
   const std::string text = header_text(header);
-  HashedFile file(path);
-  const auto length = std::bit_cast<std::array<uint8_t, 8>>(static_cast<uint64_t>(text.size()));
-  file.append(length.data(), 8);
-  file.append(text.data(), static_cast<int64_t>(text.size()));
+  const auto length = std::bit_cast<std::array<char, 8>>(static_cast<uint64_t>(text.size()));
+  return std::string(length.data(), length.size()) + text;
+}
+
+void for_each_piece(const NamedTensors& tensors, const Metadata& metadata,
+                    const std::function<void(const void*, int64_t)>& take) {
+  const std::string head = safetensors_head(tensors, metadata);
+  take(head.data(), static_cast<int64_t>(head.size()));
   for (const auto& [name, tensor] : tensors) {
-    const at::Tensor dense = tensor.detach().cpu().contiguous();
-    file.append(dense.const_data_ptr(), static_cast<int64_t>(dense.nbytes()));
+    const at::Tensor dense = on_host(tensor.detach());
+    take(dense.const_data_ptr(), static_cast<int64_t>(dense.nbytes()));
   }
+}
+
+FileRecord write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const Metadata& metadata) {
+  HashedFile file(path);
+  for_each_piece(tensors, metadata, [&](const void* bytes, int64_t size) { file.append(bytes, size); });
   return file.close();
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -16,15 +17,21 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 using Metadata = std::map<std::string, std::string>;
 
 // Size and XXH3-128 of each kHashBlock bytes of a file, as the manifest records them.
-inline constexpr int64_t kHashBlock = 64 << 20;
 struct FileRecord {
   std::string name;
   int64_t bytes = 0;
   std::vector<std::string> block_hashes;
 };
 
-// Writes tensors (any memory format; stored C-contiguous, moved to the CPU) and metadata, fsynced. Hashes while
-// writing.
+// What stands in a file before the tensors' bytes: the header's length, and the header.
+std::string safetensors_head(const NamedTensors& tensors, const Metadata& metadata);
+
+// Hands over the bytes of a file of these tensors (any memory format; stored C-contiguous, moved to the CPU) and
+// metadata, from the first to the last: the head, then a tensor at a time. They are valid during the call.
+void for_each_piece(const NamedTensors& tensors, const Metadata& metadata,
+                    const std::function<void(const void* bytes, int64_t size)>& take);
+
+// Writes that file, fsynced. Hashes while writing.
 FileRecord write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const Metadata& metadata);
 
 struct SafetensorsFile {

@@ -1,6 +1,7 @@
 #include "checkpoint/store.h"
 
 #include <algorithm>
+#include <cassert>
 #include <charconv>
 #include <iomanip>
 #include <set>
@@ -9,7 +10,9 @@
 
 #include "base/durable_file.h"
 #include "base/log.h"
-#include "checkpoint/unfinished.h"
+#include "checkpoint/background_save.h"
+#include "checkpoint/replicated_save.h"
+#include "checkpoint/retention.h"
 
 namespace cfm::checkpoint {
 namespace {
@@ -64,6 +67,10 @@ auto as_error(const Work& work) {
   }
 }
 
+Writer of_rank_0(const Writer& writer, const parallel::Communicator& control) {
+  return {.job = control.broadcast(writer.job), .attempt = control.broadcast(writer.attempt)};
+}
+
 }  // namespace
 
 Problems StoreConfig::validate() const {
@@ -100,76 +107,62 @@ void verify_checkpoint(const fs::path& checkpoint_dir, const Manifest& manifest)
   for (const FileRecord& file : manifest.files) verify_file(checkpoint_dir / file.name, file);
 }
 
-Store::Store(const StoreConfig& config, const parallel::MpiSession& session) : config_(config), session_(session) {
+Store::Store(const StoreConfig& config, const parallel::MpiSession& session)
+    : config_(config),
+      session_(session),
+      saves_(session.duplicate()),
+      writer_(of_rank_0(this_writer(session.host()), session.control())) {
   check_no_problems(config.validate());
 }
 
+Store::~Store() = default;
+
 fs::path Store::checkpoint_dir(int64_t step) const { return checkpoints_folder(config_.run_dir) / step_name(step); }
 
-void Store::save(const std::vector<Part>& parts, Manifest manifest) {
+void Store::save(std::vector<Part> parts, Manifest manifest) {
+  assert(!under_way_);
   const int64_t step = manifest.progress.step;
   if (step == last_step_) return;
-  parallel::agree_on(session_, [&] {
-    if (session_.rank() != 0) return;
-    as_error([&] { write_and_commit(parts, std::move(manifest)); });
-  });
-  last_step_ = step;
-  if (session_.rank() == 0) retain();
+  last_step_ = step_under_way_ = step;
+  under_way_ = std::make_unique<BackgroundSave>(
+      [this, step, parts = std::move(parts), manifest = std::move(manifest)](const SaveProgress& progress) {
+        const SaveContext context{.config = config_,
+                                  .session = session_,
+                                  .over = saves_,
+                                  .snapshot = snapshot_,
+                                  .unfinished = unfinished_folder(checkpoint_dir(step), writer_)};
+        save_replicated(context, parts, manifest, progress);
+        if (session_.rank() == 0) retain(config_);
+      });
 }
 
-void Store::write_and_commit(const std::vector<Part>& parts, Manifest manifest) const {
-  const fs::path committed = checkpoint_dir(manifest.progress.step);
-  const fs::path unfinished = unfinished_folder(committed, this_writer(session_.host()));
-  check(!fs::exists(committed),
-        "cannot save: " + committed.string() +
-            " exists, and this run neither wrote nor loaded it: move it away, or use another --run_dir");
+void Store::await_copy() {
+  if (under_way_) under_way_->await_copy();
+}
+
+bool Store::ended() const { return under_way_ && under_way_->ended(); }
+
+std::optional<SaveOutcome> Store::collect(const std::function<void()>& moves) {
+  if (!under_way_) return std::nullopt;
+  const std::unique_ptr<BackgroundSave> save = std::move(under_way_);
+  SaveOutcome outcome{.step = step_under_way_, .problem = "", .seconds = 0};
   try {
-    fs::remove_all(unfinished);
-    fs::create_directories(unfinished);
-    fsync_directory(config_.run_dir);
-    manifest.files.clear();
-    for (const Part& part : parts) {
-      manifest.files.push_back(
-          write_safetensors(unfinished / (part.name + ".safetensors"), part.tensors, part.metadata));
-    }
-    DurableFile file(unfinished / kManifest);
-    const std::string json = to_json(manifest);
-    file.append(json.data(), json.size());
-    file.close();
-    fsync_directory(unfinished);
-    check(config_.still_owned(), "the run in " + config_.run_dir.string() +
-                                     " has been taken over by another job: step " +
-                                     std::to_string(manifest.progress.step) + " is not saved, and this job ends");
-    rename_durably(unfinished, committed);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove_all(unfinished, ignored);
+    save->wait(moves);
+  } catch (const RunMustEnd&) {
     throw;
+  } catch (const SharedError& e) {
+    outcome.problem = e.what();
+    last_step_ = -1;
   }
-}
-
-// A folder that is to go is renamed first: a half-deleted one never looks like a checkpoint.
-void Store::retain() const try {
-  if (config_.keep_last == 0) return;
-  std::vector<int64_t> steps = committed_steps(config_.run_dir);
-  steps.resize(steps.size() - std::min(steps.size(), static_cast<size_t>(config_.keep_last)));
-  for (const int64_t step : steps) {
-    if (config_.keep_every > 0 && step % config_.keep_every == 0) continue;
-    const fs::path from = checkpoint_dir(step), leaving = from.string() + kDeleted;
-    std::error_code error;
-    fs::rename(from, leaving, error);
-    if (!error) fs::remove_all(leaving, error);
-    if (error) warn("cannot delete the old checkpoint " + from.string() + ": " + error.message());
-  }
-} catch (const std::exception& e) {
-  warn(std::string("old checkpoints are not deleted: ") + e.what());  // the save itself is done
+  outcome.seconds = save->seconds();
+  return outcome;
 }
 
 void Store::clean_up() const {
   const fs::path folder = checkpoints_folder(config_.run_dir);
   for (const std::string& name : names_in(folder)) {
     if (!name.starts_with(kStepPrefix) || !name.ends_with(kUnfinished)) continue;
-    if (!is_abandoned(folder / name, this_writer(session_.host()), session_.host())) {
+    if (!is_abandoned(folder / name, writer_, session_.host())) {
       warn((folder / name).string() +
            " is a save of another job that may be under way: left alone until nothing in it has changed for an hour");
       continue;
@@ -263,7 +256,7 @@ void Store::load(const std::vector<Part>& parts, const Manifest& manifest) const
   std::map<std::string, FileRecord> records;
   for (const FileRecord& file : manifest.files) records.emplace(file.name, file);
   for (const Part& part : parts) {
-    const auto record = records.extract(part.name + ".safetensors");
+    const auto record = records.extract(part.file_name());
     check(!record.empty(), dir.string() + " holds no " + part.name +
                                ".safetensors, which this run needs: start with the flags " +
                                "that the checkpoint was made with");

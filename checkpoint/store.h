@@ -4,29 +4,24 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "checkpoint/manifest.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/snapshot.h"
+#include "checkpoint/unfinished.h"
 #include "parallel/mpi_session.h"
 
 namespace cfm::checkpoint {
-
-// One file of a checkpoint: "model", "ema_0.9999", "exp_avg", ... (without .safetensors).
-struct Part {
-  std::string name;
-  NamedTensors tensors;
-  Metadata metadata;
-};
 
 struct StoreConfig {
   std::filesystem::path run_dir;
   int64_t keep_last = 2;                                    // 0: keep all
   int64_t keep_every = 0;                                   // never delete steps that are multiples of this; 0: none
-  std::function<bool()> still_owned = [] { return true; };  // asked on rank 0 before anything in the run is changed
+  std::function<bool()> still_owned = [] { return true; };  // asked on rank 0, by any thread, before a run changes
   Problems validate() const;
 };
 
@@ -43,15 +38,32 @@ Manifest read_manifest(const std::filesystem::path& checkpoint_dir);
 // Hashes every file of the manifest; Error on the first that differs.
 void verify_checkpoint(const std::filesystem::path& checkpoint_dir, const Manifest& manifest);
 
+// How a save ended: the same on all ranks but for the time.
+struct SaveOutcome {
+  int64_t step = 0;
+  std::string problem;  // why it failed; empty: it is committed
+  double seconds = 0;   // from save() to its end, retention included
+};
+
+class BackgroundSave;
+
 class Store {
  public:
-  Store(const StoreConfig& config, const parallel::MpiSession& session);
+  Store(const StoreConfig& config, const parallel::MpiSession& session);  // collective: makes its own communicator
+  ~Store();  // waits for a save under way; collect() first, unless the run ends by an exception
 
-  // Rank 0 writes step_….<job>.<attempt>.tmp/ (checkpoint/unfinished.h), fsyncs, renames; then retention. All ranks
-  // return, or all throw SharedError: kWontWork if the run is another's now, kRetry otherwise. A failed save leaves
-  // earlier checkpoints as they are and removes its own .tmp. `manifest.files` is filled here. The step that was loaded
-  // or saved last is not written again. Collective.
-  void save(const std::vector<Part>& parts, Manifest manifest);
+  // Begins a save on threads of its own (checkpoint/replicated_save.h), then retention. `parts` are read until
+  // await_copy() returns: they must not change before. `manifest.files` is filled there. The step that was loaded or
+  // saved last is not written again. REQUIRES: no save is under way. Collective.
+  void save(std::vector<Part> parts, Manifest manifest);
+  // Returns when the save under way has what it needs of its parts; at once if there is none.
+  void await_copy();
+  // Whether a save is under way, and this rank's part in it done.
+  bool ended() const;
+  // Waits for the end of the save under way; nothing if there is none. A failed one leaves earlier checkpoints as they
+  // are, and nothing of its own. `moves` is called now and then while it moves. All ranks return the same, or all throw
+  // RunMustEnd (a SharedError). Collective.
+  std::optional<SaveOutcome> collect(const std::function<void()>& moves = [] {});
 
   // The newest checkpoint whose hashes hold, loaded into `parts` (by name) on every rank; nothing if there has been
   // none. A damaged one is renamed to step_….damaged by rank 0 and said aloud; SharedError if only damaged ones are
@@ -62,14 +74,17 @@ class Store {
                                       const std::function<void(const Manifest&)>& accept);
 
  private:
-  StoreConfig config_;
+  const StoreConfig config_;
   const parallel::MpiSession& session_;
+  const parallel::Communicator saves_;
+  const Writer writer_;     // rank 0's, on all ranks
   int64_t last_step_ = -1;  // loaded or saved last
+  Snapshot snapshot_;
+  int64_t step_under_way_ = -1;
+  std::unique_ptr<BackgroundSave> under_way_;
 
   std::filesystem::path checkpoint_dir(int64_t step) const;
   void clean_up() const;
-  void write_and_commit(const std::vector<Part>& parts, Manifest manifest) const;
-  void retain() const;
   void quarantine(int64_t step, const std::string& why) const;
   std::string newest_intact_manifest() const;  // JSON text; empty if there is no checkpoint
   void load(const std::vector<Part>& parts, const Manifest& manifest) const;

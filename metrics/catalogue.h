@@ -60,9 +60,11 @@ inline constexpr auto kCatalogue = std::to_array<SeriesInfo>({
     {"cfm_checkpoint_step", Kind::kGauge, Scope::kRun, "", "Step of the last checkpoint."},
     {"cfm_checkpoint_time_seconds", Kind::kGauge, Scope::kRun, "",
      "When it was committed, in seconds since 1970; before the first one, when this process began."},
-    {"cfm_checkpoint_seconds", Kind::kGauge, Scope::kRun, "", "What the last save took."},
+    {"cfm_checkpoint_seconds", Kind::kGauge, Scope::kRun, "", "From the last save's request to its commit."},
+    {"cfm_checkpoint_stall_seconds", Kind::kGauge, Scope::kRun, "", "Of these, how long training stood still."},
     {"cfm_checkpoint_bytes", Kind::kGauge, Scope::kRun, "", "Size of the last checkpoint."},
     {"cfm_checkpoints_total", Kind::kCounter, Scope::kRun, "", "Checkpoints committed by this process."},
+    {"cfm_checkpoint_failures_total", Kind::kCounter, Scope::kRun, "", "Saves that failed in this process."},
     {"cfm_disk_free_bytes", Kind::kGauge, Scope::kRun, "", "Room on the file system of the run's folder."},
     // what evaluators found (RUN/results), at most 200 of a metric
     {"cfm_result", Kind::kGauge, Scope::kRun, "metric step tag",

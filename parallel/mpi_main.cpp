@@ -45,20 +45,11 @@ std::string list_problems(const std::vector<std::pair<std::string, std::vector<i
   return text;
 }
 
-// What a rank brings to the end of the job.
-struct Farewell {
-  int32_t exit_code;
-  int32_t has_error;
-};
-
-}  // namespace
-
-void agree(const MpiSession& session, const std::optional<RankProblem>& mine) {
-  const Communicator& control = session.control();
-  if (!control.any(mine.has_value())) return;
-  const std::vector<std::string> hosts = control.all_gather(session.host());
+void agree_over(const Communicator& over, const std::string& host, const std::optional<RankProblem>& mine) {
+  if (!over.any(mine.has_value())) return;
+  const std::vector<std::string> hosts = over.all_gather(host);
   const std::vector<std::string> problems =
-      control.all_gather(mine ? static_cast<char>(mine->exit_code) + mine->what : std::string());
+      over.all_gather(mine ? static_cast<char>(mine->exit_code) + mine->what : std::string());
   std::vector<std::pair<std::string, std::vector<int>>> ranks_by_problem;
   int exit_code = 0;
   for (size_t r = 0; r < problems.size(); ++r) {
@@ -73,7 +64,23 @@ void agree(const MpiSession& session, const std::optional<RankProblem>& mine) {
   throw SharedError(list_problems(ranks_by_problem, hosts), static_cast<ExitCode>(exit_code));
 }
 
+// What a rank brings to the end of the job.
+struct Farewell {
+  int32_t exit_code;
+  int32_t has_error;
+};
+
+}  // namespace
+
+void agree(const MpiSession& session, const std::optional<RankProblem>& mine) {
+  agree_over(session.control(), session.host(), mine);
+}
+
 void agree_on(const MpiSession& session, const std::function<void()>& work) {
+  agree_on(session, session.control(), work);
+}
+
+void agree_on(const MpiSession& session, const Communicator& over, const std::function<void()>& work) {
   std::optional<RankProblem> problem;
   try {
     work();
@@ -84,7 +91,7 @@ void agree_on(const MpiSession& session, const std::function<void()>& work) {
   } catch (const std::exception& error) {  // a file system's, or no memory
     problem = {error.what(), ExitCode::kRetry};
   }
-  agree(session, problem);
+  agree_over(over, session.host(), problem);
 }
 
 ExitCode MpiSession::leave(ExitCode mine, const std::string& shared_error) const {

@@ -90,6 +90,8 @@ void agree(const MpiSession& session, const std::optional<RankProblem>& mine);
 
 // Runs `work` and turns an Error into a problem: all ranks return, or all throw SharedError. Collective.
 void agree_on(const MpiSession& session, const std::function<void()>& work);
+// The same over another communicator of all ranks: for a thread beside the one that uses control().
+void agree_on(const MpiSession& session, const Communicator& over, const std::function<void()>& work);
 
 // The main of every MPI program: makes the session, runs `body`, returns its exit code. A SharedError is printed once
 // and all ranks return its code; any other exception is printed with rank and host and ends all ranks by MPI_Abort with

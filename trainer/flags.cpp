@@ -94,7 +94,8 @@ DEFINE_int64(max_skipped, 10, "optimizer: non-finite gradients in a row that end
 DEFINE_int64(log_every, 10, "output: steps between lines of events.jsonl and of a log file");
 DEFINE_int64(checkpoint_every, 1000,
              "output: steps between checkpoints; one is always made at the end and on a signal");
-DEFINE_int64(keep_last, 2, "output: checkpoints kept; 0: all");
+DEFINE_bool(async_checkpoints, true, "output: training goes on while a checkpoint is written");
+DEFINE_int64(keep_last, 2, "output: newest checkpoints kept; 0: all");
 DEFINE_int64(keep_every, 0, "output: steps whose checkpoints are never deleted");
 DEFINE_int64(val_every, 0, "output: steps between losses on held-out images; 0: never");
 DEFINE_int64(val_images, 10000, "output: held-out images used, from the first on");
@@ -220,6 +221,7 @@ TrainConfig config_from_flags(Problems& problems) {
   config.max_skipped = FLAGS_max_skipped;
   config.log_every = FLAGS_log_every;
   config.checkpoint_every = FLAGS_checkpoint_every;
+  config.async_checkpoints = FLAGS_async_checkpoints;
   config.keep_last = FLAGS_keep_last;
   config.keep_every = FLAGS_keep_every;
   config.val_every = FLAGS_val_every;

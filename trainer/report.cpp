@@ -116,10 +116,21 @@ bool Report::step(const StepMeasure& measure, const parallel::StepSummary& summa
   return all.stop_requested;
 }
 
-void Report::checkpoint(int64_t step, double seconds) {
-  note("checkpoint " + checkpoint::step_name(step) + " in " + number(seconds, "%.2f") + " s");
-  events_.write("checkpoint", {{"step", step}, {"seconds", seconds}});
-  metrics_.checkpoint(step, seconds, checkpoint_bytes(config_.run_dir, step));
+void Report::checkpoint(int64_t step, double seconds, double stall_seconds) {
+  note("checkpoint " + checkpoint::step_name(step) + " in " + number(seconds, "%.2f") + " s, training waited " +
+       number(stall_seconds, "%.2f") + " s");
+  events_.write("checkpoint", {{"step", step}, {"seconds", seconds}, {"stall_seconds", stall_seconds}});
+  metrics_.checkpoint(step, seconds, stall_seconds, checkpoint_bytes(config_.run_dir, step));
+}
+
+void Report::checkpoint_failed(int64_t step, const std::string& problem) {
+  ++failed_checkpoints_;
+  if (!speaks_) return;
+  line_.interrupt();
+  warn("the checkpoint of step " + std::to_string(step) + " failed (" + std::to_string(failed_checkpoints_) +
+       " so far); earlier ones are as they were. " + problem);
+  metrics_.checkpoint_failed();
+  events_.write("checkpoint_failed", {{"step", step}, {"failures", failed_checkpoints_}, {"problem", problem}});
 }
 
 void Report::validation(int64_t step, const std::string& weights, const ValidationLoss& loss) {

@@ -30,7 +30,9 @@ class Report {
   void note(const std::string& text);
   // The step that `measure` describes, with what all ranks reported of it. Returns whether one was asked to stop.
   bool step(const StepMeasure& measure, const parallel::StepSummary& summary);
-  void checkpoint(int64_t step, double seconds);
+  // `seconds` from its request to its commit, in `stall_seconds` of which training stood still.
+  void checkpoint(int64_t step, double seconds, double stall_seconds);
+  void checkpoint_failed(int64_t step, const std::string& problem);
   void validation(int64_t step, const std::string& weights, const ValidationLoss& loss);
   void samples(int64_t step, const std::string& file);
   void end(const checkpoint::Progress& at, bool stopped, int signal);
@@ -44,6 +46,7 @@ class Report {
   RunMetrics metrics_;
   double smooth_seconds_ = 0;  // a step's, over the last ones
   int64_t first_step_ = 0;
+  int64_t failed_checkpoints_ = 0;
 };
 
 }  // namespace cfm::trainer

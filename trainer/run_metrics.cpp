@@ -87,8 +87,8 @@ RunMetrics::RunMetrics(const TrainConfig& config, const parallel::MpiSession& se
     series_->set("cfm_start_time_seconds", started_);
     series_->set("cfm_ranks", session.size());
     // There from the start, so that nothing that counts them has to wait for the first.
-    for (const char* counter :
-         {"cfm_steps_total", "cfm_images_total", "cfm_skipped_updates_total", "cfm_checkpoints_total"})
+    for (const char* counter : {"cfm_steps_total", "cfm_images_total", "cfm_skipped_updates_total",
+                                "cfm_checkpoints_total", "cfm_checkpoint_failures_total"})
       series_->add(counter, 0);
   }
   std::map<std::string, std::function<metrics::Page()>> pages;
@@ -161,11 +161,16 @@ void RunMetrics::step(const StepMeasure& measure, const StepOverRanks& all, doub
   exporter_->look();
 }
 
-void RunMetrics::checkpoint(int64_t step, double seconds, int64_t bytes) {
+void RunMetrics::checkpoint_failed() {
+  if (series_ && of_run_) series_->add("cfm_checkpoint_failures_total", 1);
+}
+
+void RunMetrics::checkpoint(int64_t step, double seconds, double stall_seconds, int64_t bytes) {
   if (!series_ || !of_run_) return;
   series_->set("cfm_checkpoint_step", static_cast<double>(step));
   series_->set("cfm_checkpoint_time_seconds", now());
   series_->set("cfm_checkpoint_seconds", seconds);
+  series_->set("cfm_checkpoint_stall_seconds", stall_seconds);
   series_->set("cfm_checkpoint_bytes", static_cast<double>(bytes));
   series_->add("cfm_checkpoints_total", 1);
   page_->put_checkpoint(step);

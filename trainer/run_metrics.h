@@ -25,7 +25,8 @@ class RunMetrics {
   // `lost_steps`: what the start before had made beyond `at`. `images`: of the training data.
   void start(const checkpoint::Progress& at, int64_t attempt, int64_t lost_steps, int64_t images);
   void step(const StepMeasure& measure, const StepOverRanks& all, double images_per_second, double eta_seconds);
-  void checkpoint(int64_t step, double seconds, int64_t bytes);
+  void checkpoint(int64_t step, double seconds, double stall_seconds, int64_t bytes);
+  void checkpoint_failed();
   void samples(const std::string& file);
   void validation(int64_t step, const std::string& weights, const ValidationLoss& loss);
   // Where the series are, for people; empty on other ranks than 0, or without.

@@ -11,7 +11,7 @@ constexpr size_t kAllReduce = static_cast<size_t>(Phase::kAllReduce), kBackward 
 
 // Where each number stands in a report.
 enum Sum : size_t { kLoss, kDataWait, kExposed, kOwn, kPhaseSums };
-enum Maximum : size_t { kStep, kSlowest, kPhaseMaxima, kPhaseMinima = kPhaseMaxima + kPhases };
+enum Maximum : size_t { kStep, kSlowest, kUnwritten, kPhaseMaxima, kPhaseMinima = kPhaseMaxima + kPhases };
 
 // A rank's time and number in one, so that the largest over ranks tells whose it is: whole microseconds, exact up to
 // 2^53, which is a day of 10,000 ranks.
@@ -28,12 +28,14 @@ parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested, 
   parallel::StepReport report{
       .stop_requested = stop_requested,
       .sums = {measure.loss_sum, measure.data_wait_seconds, measure.exposed_reduce_seconds, own},
-      .maxima = {measure.step_seconds, time_and_rank(own, rank, ranks)}};
+      .maxima = {measure.step_seconds, time_and_rank(own, rank, ranks), measure.checkpoint_written ? 0.0 : 1.0}};
   report.sums.insert(report.sums.end(), phases.begin(), phases.end());
   report.maxima.insert(report.maxima.end(), phases.begin(), phases.end());
   for (const double seconds : phases) report.maxima.push_back(-seconds);
   return report;
 }
+
+bool written_by_all(const parallel::StepSummary& summary) { return summary.maxima[kUnwritten] == 0; }
 
 StepOverRanks over_ranks(const parallel::StepSummary& summary, int ranks) {
   const auto slowest = static_cast<int64_t>(summary.maxima[kSlowest]);

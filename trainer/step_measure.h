@@ -17,6 +17,7 @@ struct StepMeasure {
   double gradient_norm = 0, lr = 0;  // equal on all ranks
   int64_t step = 0;                  // the step that was made: 1 is the first
   bool skipped = false;
+  bool checkpoint_written = false;  // this rank's part in the save under way
 };
 
 // The same step over all ranks.
@@ -31,6 +32,8 @@ struct StepOverRanks {
 };
 
 parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested, int rank, int ranks);
+// Whether every rank had checkpoint_written.
+bool written_by_all(const parallel::StepSummary& summary);
 StepOverRanks over_ranks(const parallel::StepSummary& summary, int ranks);
 
 }  // namespace cfm::trainer

@@ -14,6 +14,7 @@
 #include "parallel/watchdog.h"
 #include "trainer/autocast.h"
 #include "trainer/batch.h"
+#include "trainer/checkpoints.h"
 #include "trainer/coupled_noise.h"
 #include "trainer/guard.h"
 #include "trainer/last_bits.h"
@@ -60,12 +61,14 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   parallel::StepControl control(session);
   Report report(config, session);
   report.start(at, resumed, data, models::parameter_count(*state.net), threads, device);
+  Checkpoints checkpoints(state, config, fingerprint, bits, store, report, watchdog);
   HeldOutLook look(state, config, data, report, session, device);
 
   const double weight = static_cast<double>(session.size()) / static_cast<double>(config.global_batch);
   const bool labelled = config.model.num_classes > 0;
   PhaseClock phases(watchdog);
   StepMeasure measure;  // of the step before, while its report is under way
+  const auto hear = [&] { return report.step(measure, checkpoints.hear(measure.step, control.collect())); };
   int64_t skipped = 0;
   bool stopping = false;
   const int64_t first_step = at.step + 1;
@@ -106,6 +109,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
     const double lr = lr_at(config.schedule, at.step, config.steps);
     const bool finite = std::isfinite(norm);
     if (finite) {
+      checkpoints.await_copy();  // from here on the state changes
       clip_gradients(gradients, norm, config.clip_norm);
       state.optimizer.step(gradients, lr, at.optimizer_steps);
       phases.enter(Phase::kEma, at.step);
@@ -118,7 +122,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
     at.images_seen += config.global_batch;
 
     // what all ranks know of the step before; a request to stop is met by all after the same step
-    if (control.pending()) stopping = report.step(measure, control.collect());
+    if (control.pending()) stopping = hear();
     measure = {.loss_sum = loss_sum.item<double>(),
                .data_wait_seconds = loader.take_wait_seconds(),
                .exposed_reduce_seconds = reducer.exposed_seconds(),
@@ -127,24 +131,19 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
                .gradient_norm = norm,
                .lr = lr,
                .step = at.step,
-               .skipped = !finite};
+               .skipped = !finite,
+               .checkpoint_written = checkpoints.written()};
     control.post(to_report(measure, stop.raised() != 0, session.rank(), session.size()));
     // now: whoever watches the start waits for it
-    if (at.step == first_step) stopping = report.step(measure, control.collect());
+    if (at.step == first_step) stopping = hear();
     refuse_endless_skipping(skipped, config.max_skipped, at.step);
 
-    // checkpoint, and a look at held-out images and samples
-    const bool last = at.step == config.steps || stopping;
-    if (last || due(config.checkpoint_every, at.step)) {
-      watchdog.enter("checkpoint", at.step);
-      const Stopwatch saving;
-      store.save(parts_of(state, config, fingerprint), manifest_of(state, config, fingerprint, bits));
-      report.checkpoint(at.step, saving.seconds());
-    }
+    // checkpoint, written while training goes on; a look at held-out images and samples
+    checkpoints.take(at.step == config.steps || stopping);
     look.take(watchdog);
   }
 
-  if (control.pending()) report.step(measure, control.collect());
+  if (control.pending()) hear();
   report.end(at, stopping && at.step < config.steps, stop.raised());
   watchdog.stop();
   group.shut_down();

@@ -63,6 +63,7 @@ struct TrainConfig {
   // what is written, and when (in steps; 0: never)
   int64_t log_every = 10;
   int64_t checkpoint_every = 1000;
+  bool async_checkpoints = true;
   int64_t keep_last = 2;
   int64_t keep_every = 0;
   int64_t val_every = 0;

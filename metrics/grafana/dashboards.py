@@ -112,7 +112,8 @@ def one_run():
             .with_panel(curves("Its lag", "percentunit", "How much longer it took than the mean of all ranks.", (f"cfm_slowest_rank_lag_ratio{{{RUN}}}", "lag")))
             .with_row(dashboard.Row("Checkpoints and machines"))
             .with_panel(curves("Age of the last checkpoint", "s", "So much would be lost now.", (f"run:cfm_checkpoint_age:seconds{{{RUN}}}", "age")))
-            .with_panel(curves("A save", "s", "Seconds that the last one took.", (f"cfm_checkpoint_seconds{{{RUN}}}", "seconds")))
+            .with_panel(curves("A save", "s", "From request to commit, and how long training stood still for it.",
+                               (f"cfm_checkpoint_seconds{{{RUN}}}", "in all"), (f"cfm_checkpoint_stall_seconds{{{RUN}}}", "stalled"), log=True))
             .with_panel(curves("Room", "bytes", "On the file system of the run's folder, and the size of a checkpoint.",
                                (f"cfm_disk_free_bytes{{{RUN}}}", "free"), (f"cfm_checkpoint_bytes{{{RUN}}}", "a checkpoint"), log=True))
             .with_panel(curves("Memory", "bytes", "Resident, of a node's ranks.", (f"cfm_node_resident_bytes{{{on_node}}}", "{{node}}")))

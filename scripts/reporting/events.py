@@ -10,6 +10,7 @@ NUMBERS_BY_EVENT = {
     "step": ("step", "loss", "gradient_norm", "lr", "step_seconds"),
     "validation": ("step", "loss"),
     "checkpoint": ("step", "seconds"),
+    "checkpoint_failed": ("step", "failures"),
     "skipped": ("step",),
     "samples": ("step",),
     "rewind_to": ("step",),

@@ -8,6 +8,8 @@
 
 #include <csignal>
 
+#include "checkpoint/background_save.h"
+#include "checkpoint/replicated_save.h"
 #include "checkpoint/unfinished.h"
 #include "support/error_text.h"
 #include "support/file_bytes.h"
@@ -50,10 +52,16 @@ class CheckpointStore : public testing::Test {
     return {{"model", {{"w", at::full({elements}, value)}, {"b", at::full({3}, value)}}, {{"k", "v"}}},
             {"ema_0.9999", {{"w", at::full({elements}, -value)}, {"b", at::full({3}, -value)}}, {}}};
   }
-  void save(Store& store, int64_t step) {
+  static Manifest manifest_of(int64_t step) {
     Manifest manifest;
     manifest.progress = {step, step * 10, step};
-    store.save(parts_of(static_cast<double>(step)), manifest);
+    return manifest;
+  }
+  // To the end; why it failed, empty otherwise.
+  static std::string save(Store& store, int64_t step, int64_t elements = 100) {
+    store.save(parts_of(static_cast<double>(step), elements), manifest_of(step));
+    const std::optional<SaveOutcome> outcome = store.collect();
+    return outcome ? outcome->problem : "";
   }
   // The step loaded by a new store, after checking that every tensor has its value; -1 if nothing was.
   int64_t loaded(std::function<void(const Manifest&)> accept = {}) {
@@ -147,7 +155,7 @@ TEST_F(CheckpointStore, DoesNotWriteTheLoadedStepAgainAndNeverReplacesAnothersCh
   save(store, 100);
   EXPECT_EQ(fs::last_write_time(dir(100)), written);
   Store stranger(config_, session());
-  EXPECT_TRUE(has(error_text([&] { save(stranger, 100); }), {"step_000000100", "exists"}));
+  EXPECT_TRUE(has(save(stranger, 100), {"step_000000100", "exists"}));
   EXPECT_EQ(loaded(), 100);
 }
 
@@ -172,6 +180,78 @@ TEST_F(CheckpointStore, LeavesASaveAloneThatAnotherJobMayHaveUnderWay) {
   EXPECT_EQ(names(), (Names{"step_000000100", "step_000000200.4711.0.tmp"}));
   save(store, 200);
   EXPECT_EQ(loaded(), 200);
+}
+
+TEST_F(CheckpointStore, ReadsNothingOfTheStateOnceItsCopyIsMade) {
+  Store store(config_, session());
+  const std::vector<Part> parts = parts_of(100, 1 << 20);
+  store.save(parts, manifest_of(100));
+  store.await_copy();
+  for (const Part& part : parts)
+    for (const auto& [name, tensor] : part.tensors) tensor.zero_();
+  EXPECT_EQ(store.collect()->problem, "");
+  const std::vector<Part> found = parts_of(0.5, 1 << 20);
+  Store(config_, session()).load_newest(found, {});
+  for (const auto& [name, tensor] : found[0].tensors) EXPECT_TRUE(at::equal(tensor, at::full_like(tensor, 100)));
+}
+
+TEST_F(CheckpointStore, WritesTheVeryFilesThatTheForegroundWould) {
+  Store store(config_, session());
+  const std::vector<Part> parts = parts_of(100, 20'000'000);  // 80 MB: two blocks
+  store.save(parts, manifest_of(100));
+  ASSERT_EQ(store.collect()->problem, "");
+  on_rank_0([&] {
+    const Manifest manifest = read_manifest(dir(100));
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const fs::path file = config_.run_dir / parts[i].file_name();
+      const FileRecord record = write_safetensors(file, parts[i].tensors, parts[i].metadata);
+      EXPECT_TRUE(test::bytes_of(dir(100) / parts[i].file_name()) == test::bytes_of(file)) << file;
+      EXPECT_EQ(manifest.files[i].name, record.name);
+      EXPECT_EQ(manifest.files[i].bytes, record.bytes);
+      EXPECT_EQ(manifest.files[i].block_hashes, record.block_hashes);
+      EXPECT_EQ(record.block_hashes.size(), 2U);
+    }
+  });
+}
+
+TEST_F(CheckpointStore, EndsItsSaveBeforeItGoesAway) {
+  {
+    Store store(config_, session());
+    store.save(parts_of(100), manifest_of(100));
+  }
+  session().control().barrier();
+  EXPECT_EQ(loaded(), 100);
+}
+
+TEST_F(CheckpointStore, OfARunThatAnotherHasTakenOverWritesNothing) {
+  Store store(config_, session());
+  save(store, 100);
+  config_.still_owned = [] { return false; };
+  Store lost(config_, session());
+  EXPECT_TRUE(has(error_text([&] { save(lost, 200); }), {"taken over", "step 200 is not saved"}));
+  EXPECT_EQ(names(), Names{"step_000000100"});
+}
+
+using CheckpointStoreOnSeveralRanks = CheckpointStore;
+
+// In the last bits of one number, on the last rank alone.
+TEST_F(CheckpointStoreOnSeveralRanks, NamesTheRankWhoseStateDiffers) {
+  const int last = session().size() - 1;
+  Store store(config_, session());
+  save(store, 100);
+  std::vector<Part> parts = parts_of(200);
+  if (session().rank() == last) parts[1].tensors[0].second[7] = -200.00002;
+  store.save(parts, manifest_of(200));
+  try {
+    store.collect();
+    ADD_FAILURE() << "the save was made";
+  } catch (const RunMustEnd& e) {
+    EXPECT_EQ(e.exit_code(), ExitCode::kRetry);
+    const std::string named = "rank " + std::to_string(last) + " on host " + session().host() + " in ema_0.9999";
+    EXPECT_TRUE(has(e.what(), {"step 200", "no longer hold the same state", named.c_str()}));
+    EXPECT_FALSE(has(e.what(), {"model.safetensors"}));
+  }
+  EXPECT_EQ(names(), Names{"step_000000100"});
 }
 
 class DamagedCheckpoint : public CheckpointStore,
@@ -256,23 +336,20 @@ TEST_F(CheckpointStore, NamesTensorsOfAnotherShape) {
 TEST_F(CheckpointStore, AFailedSaveLeavesEarlierCheckpointsAndNothingElse) {
   Store store(config_, session());
   save(store, 100);
-  Manifest manifest;
-  manifest.progress.step = 200;
   {
     const FileSizeLimit limit(1 << 20);
-    const std::string text = error_text([&] { store.save(parts_of(200, 1 << 20), manifest); }, ExitCode::kRetry);
-    EXPECT_TRUE(has(text, {"step_000000200.", ".0.tmp/model.safetensors", "File too large"}));
+    EXPECT_TRUE(has(save(store, 200, 1 << 20), {"step_000000200.", ".0.tmp/model.safetensors", "File too large"}));
   }
   EXPECT_EQ(names(), Names{"step_000000100"});
   EXPECT_EQ(loaded(), 100);
-  store.save(parts_of(200), manifest);
+  EXPECT_EQ(save(store, 200), "");
   EXPECT_EQ(loaded(), 200);
 }
 
 TEST_F(CheckpointStore, AFolderThatCannotBeMadeFailsTheSaveOnAllRanks) {
   on_rank_0([&] { scratch_->write("run/checkpoints", "a file where the folder should be"); });
   Store store(config_, session());
-  EXPECT_TRUE(has(error_text([&] { save(store, 100); }, ExitCode::kRetry), {"checkpoints"}));
+  EXPECT_TRUE(has(save(store, 100), {"checkpoints"}));
 }
 
 }  // namespace
