@@ -28,6 +28,7 @@ void retain(const StoreConfig& config) try {
   steps.resize(steps.size() - std::min(steps.size(), static_cast<size_t>(config.keep_last)));
   for (const int64_t step : steps) {
     if (config.keep_every > 0 && step % config.keep_every == 0) continue;
+    if (!config.still_owned()) return;
     try {
       remove_checkpoint(checkpoints_folder(config.run_dir) / step_name(step));
     } catch (const std::exception& e) {

@@ -10,6 +10,7 @@
 
 #include "checkpoint/background_save.h"
 #include "checkpoint/replicated_save.h"
+#include "checkpoint/retention.h"
 #include "checkpoint/unfinished.h"
 #include "support/error_text.h"
 #include "support/file_bytes.h"
@@ -223,13 +224,19 @@ TEST_F(CheckpointStore, EndsItsSaveBeforeItGoesAway) {
   EXPECT_EQ(loaded(), 100);
 }
 
-TEST_F(CheckpointStore, OfARunThatAnotherHasTakenOverWritesNothing) {
+TEST_F(CheckpointStore, OfARunThatAnotherHasTakenOverWritesAndDeletesNothing) {
   Store store(config_, session());
   save(store, 100);
   config_.still_owned = [] { return false; };
   Store lost(config_, session());
   EXPECT_TRUE(has(error_text([&] { save(lost, 200); }), {"taken over", "step 200 is not saved"}));
   EXPECT_EQ(names(), Names{"step_000000100"});
+  config_.still_owned = [] { return true; };
+  save(store, 300);
+  config_.keep_last = 1;
+  config_.still_owned = [] { return false; };
+  on_rank_0([&] { retain(config_); });
+  EXPECT_EQ(names(), (Names{"step_000000100", "step_000000300"}));
 }
 
 using CheckpointStoreOnSeveralRanks = CheckpointStore;
