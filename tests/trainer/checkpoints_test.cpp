@@ -1,4 +1,5 @@
-// Checkpoints while training goes on: what a run waits for, what it leaves when it is killed.
+// Checkpoints while training goes on: what a run waits for, what it leaves when it is killed, what it says of writes
+// that fail.
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -107,6 +108,25 @@ TEST_F(Checkpoints, OfARunThatIsKilledAnywhereInASaveAreWholeAndGoOnToTheSameBit
     }
   }
   EXPECT_GE(kills, 3 + 3 + 3 + 2 + 1);
+}
+
+TEST_F(Checkpoints, ThatCannotBeWrittenAreSaidAndCountedAndTrainingGoesOn) {
+  const Finished finished = run_to_end(command("run", 2, {}, "fsync:ema_0.999.safetensors:2:fail"));
+  expect_words(finished, 0, {"the checkpoint of step 4 failed (1 so far)", "ema_0.999.safetensors: asked to fail"});
+  EXPECT_TRUE(committed("run", 2) && !committed("run", 4) && committed("run", 6));
+  const auto failed = events(run_dir("run"), "checkpoint_failed");
+  ASSERT_EQ(failed.size(), 1U);
+  EXPECT_EQ(failed[0].at("step"), 4);
+  EXPECT_EQ(failed[0].at("failures"), 1);
+  EXPECT_EQ(events(run_dir("run"), "checkpoint").size(), 2U);
+}
+
+TEST_F(Checkpoints, TheLastOfWhichCannotBeWrittenEndTheRunWithACodeThatSaysRetry) {
+  const Finished finished = run_to_end(command("run", 2, {}, "rename:step_000000006:1:fail"));
+  expect_words(finished, 1,
+               {"the checkpoint of step 6 failed", "the last checkpoint of the run, of step 6, could not"});
+  EXPECT_TRUE(committed("run", 4) && !committed("run", 6));
+  expect_words(run_to_end(command("run", 2, {})), 0, {"resumed at step 4"});
 }
 
 }  // namespace
