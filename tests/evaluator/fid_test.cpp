@@ -340,7 +340,7 @@ TEST_F(StoppedFid, StopsOnASignalAndAsksForRequeueing) {
 
 TEST_F(EvalFid, SweepsSolversFromOneSetOfNoises) {
   const json swept = result_of("--weights_file=" + path("classes.safetensors") + " " + digits() + " " + reference() +
-                                   " --count=64 --net_batch=32 --sweep --sweep_nfe=2,24 --sweep_tolerances=1e-2,1e-5",
+                                   " --count=8 --net_batch=4 --sweep --sweep_nfe=2,24 --sweep_tolerances=1e-2,1e-5",
                                "swept", 2, "cache", "fid_sweep");
   EXPECT_EQ(swept["metric"], "fid_sweep");
   std::map<std::string, double> errors, nfe;
@@ -357,14 +357,14 @@ TEST_F(EvalFid, SweepsSolversFromOneSetOfNoises) {
   EXPECT_LT(errors.at("dopri5/1e-05"), errors.at("dopri5/0.01"));
   EXPECT_EQ(nfe.at("dp5/4"), 24);
   EXPECT_EQ(nfe.at("dp5/1"), 6);  // its real cost, though 2 was asked for
-  EXPECT_EQ(swept["exact"]["samples"], 64);
+  EXPECT_EQ(swept["exact"]["samples"], 8);
   EXPECT_GT(nfe.at("dopri5/1e-05"), nfe.at("dopri5/0.01"));
 }
 
 class SweptFid : public StoppedFid {
  protected:
   static std::vector<std::string> sweep(const std::string& tag, int ranks) {
-    return command(tag, ranks, "--count=64 --net_batch=16 --sweep --sweep_nfe=2 --sweep_tolerances=1e-2 --seed=3");
+    return command(tag, ranks, "--count=8 --net_batch=4 --sweep --sweep_nfe=2 --sweep_tolerances=1e-2 --seed=3");
   }
   static std::string swept_parts(const std::string& tag) {
     return path("results/fid_sweep-step_000000000-" + tag + ".parts");
@@ -382,7 +382,7 @@ TEST_F(SweptFid, IsTheSameFromAnyNumberOfRanksAndAfterASignalAmidTheExactSolutio
   ASSERT_EQ(whole.size(), 7U);
   {
     test::Running job(sweep("stopped", 2), path("log"));
-    // The first point's distance is there: the exact solution, of four blocks by 4,000 calls, is under way.
+    // The first point's distance is there: the exact solution, of two blocks by 4,000 calls, is under way.
     for (int i = 0; i < 6000 && !job.ended() && !std::filesystem::exists(swept_parts("stopped") + "/euler-2.json"); ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     const auto told = std::chrono::steady_clock::now();
@@ -434,7 +434,7 @@ TEST_F(EvalFid, RefusesWhatWouldNotWorkAtOnceWithExitCode2AndWithoutAResult) {
       {others + samples_flag(path("floats.npz")), {"floats.npz", "int32", "uint8"}},
       {others + samples_flag(path("one.npz")), {"one.npz", "at least 2"}},
       {others + samples_flag(path("large.npz")), {"8x8", "1x16x16"}},
-      {others + samples_flag(path("others.npz")) + " " + weights, {"one of the three"}},
+      {others + samples_flag(path("others.npz")) + " " + weights, {"one of the four"}},
       {others + samples_flag(path("others.npz")) + " --sweep", {"--sweep"}},
       {good + " --repeats=0", {"--repeats=0"}},
       {good + " --kid_subset_size=1", {"--kid_subset_size=1"}},

@@ -131,7 +131,6 @@ TEST_F(NllProgram, GivesTheSameBitsForEveryImageOnOneTwoAndThreeRanks) {
   EXPECT_EQ(evaluated("plain.safetensors", "batch.3", batch, 3), evaluated("plain.safetensors", "batch.1", batch, 1));
 }
 
-// Euler's three steps by hand: the network in float64, its divergence by central differences.
 // On grids to rounding; on adaptive steps, whose control amplifies it, by far less than a trained network's solution at
 // this tolerance errs (docs/benchmarks.md).
 TEST_F(NllProgram, HardlyDependsOnTheBatchShape) {
@@ -165,6 +164,7 @@ TEST_F(NllProgram, HardlyDependsOnTheBatchShape) {
   EXPECT_LT(spread, 1e-4);
 }
 
+// Euler's three steps by hand: the network in float64, its divergence by central differences.
 TEST_F(NllProgram, IsTheNetworksLikelihoodWithEachImagesLabel) {
   const std::string csv = evaluated("classes.safetensors", "hand",
                                     {"--solver=euler", "--steps=3", "--grid=uniform", "--divergence=exact",
