@@ -32,6 +32,10 @@ parser.add_argument("--network", default="cifar10_torchcfm", choices=NETWORKS)
 parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--channels_last", action="store_true")
+parser.add_argument("--model_channels", type=int, default=0, help="0: the network's own")
+parser.add_argument("--steps", type=int, default=10**9)
+parser.add_argument("--save", default="", help="file of torch.save")
+parser.add_argument("--save_every", type=int, default=0)
 parser.add_argument("--ddp", action="store_true", help="under torchrun, over Gloo")
 arguments = parser.parse_args()
 
@@ -59,7 +63,9 @@ def batches():
         yield from loader
 
 
-config = NETWORKS[arguments.network]
+config = dict(NETWORKS[arguments.network])
+if arguments.model_channels:
+    config["model_channels"] = arguments.model_channels
 net = unet(config)
 memory_format = torch.channels_last if arguments.channels_last else torch.contiguous_format
 net = net.to(memory_format=memory_format)
@@ -69,7 +75,7 @@ model = torch.nn.parallel.DistributedDataParallel(net, gradient_as_bucket_view=T
 optimizer = torch.optim.Adam(parameters, lr=2e-4, fused=True)
 events = open(arguments.events, "w", buffering=1) if rank == 0 else None
 
-for step, (images, labels) in enumerate(batches(), 1):
+for step, (images, labels) in zip(range(1, arguments.steps + 1), batches()):
     start = time.monotonic()
     for group in optimizer.param_groups:
         group["lr"] = 2e-4 * min(step / 5000, 1)
@@ -91,4 +97,8 @@ for step, (images, labels) in enumerate(batches(), 1):
     optimizer.zero_grad(set_to_none=not arguments.ddp)
     if events:
         seconds = time.monotonic() - start
-        events.write(json.dumps({"event": "step", "step": step, "loss": loss.item(), "step_seconds": seconds}) + "\n")
+        line = {"event": "step", "step": step, "loss": loss.item(), "step_seconds": seconds, "time": time.time()}
+        events.write(json.dumps(line) + "\n")
+    if rank == 0 and arguments.save_every and step % arguments.save_every == 0:
+        state = {"step": step, "model": net.state_dict(), "ema": averages, "optimizer": optimizer.state_dict()}
+        torch.save(state, arguments.save)

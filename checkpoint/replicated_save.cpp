@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <span>
+#include <sstream>
 #include <system_error>
 #include <utility>
 
@@ -133,12 +134,14 @@ void save_replicated(const SaveContext& context, const std::vector<Part>& parts,
   const int64_t step = manifest.progress.step;
   const fs::path committed = checkpoints_folder(context.config.run_dir) / step_name(step);
   std::vector<int64_t> sizes;
+  sizes.reserve(parts.size());
   for (const Part& part : parts) sizes.push_back(part.tensor_bytes());
   const std::vector<int> writers = deal_files(sizes, context.session.size());
   try {
     together(context, [&] {
       context.snapshot.take(parts, writers, rank, progress.moved);
       progress.copied();
+      context.snapshot.hash(progress.moved);
       if (rank == 0) begin(context, committed);
     });
     check_replicated(context, step);

@@ -27,7 +27,7 @@ struct SaveContext {
   std::filesystem::path unfinished;  // the same on all ranks
 };
 
-// Every rank copies the files that it writes and hashes all; the hashes show that the ranks hold the same state; up to
+// Every rank copies the files that it writes, and hashes all; the hashes show that the ranks hold the same state; up to
 // four ranks write and fsync their files into `unfinished`; rank 0 writes the manifest, asks whether the run is still
 // its own, fsyncs, renames: the commit. All ranks return, or all throw the same: RunMustEnd, or SharedError(kRetry)
 // after a write that failed, which leaves nothing of it. `manifest.files` is filled here. Collective over `over`.

@@ -4,39 +4,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <utility>
 
 #include "checkpoint/block_hasher.h"
 
 namespace cfm::checkpoint {
-namespace {
-
-constexpr int64_t kPiece = 256 << 10;  // hashed while it is in the cache
-
-// The bytes of a file as they come: counted, hashed, and copied to `into` unless that is null.
-class Taker {
- public:
-  Taker(char* into, const std::function<void()>& moved) : into_(into), moved_(moved) {}
-  void take(const void* bytes, int64_t size) {
-    const char* from = static_cast<const char*>(bytes);
-    for (int64_t done = 0; done < size; done += kPiece) {
-      const int64_t piece = std::min(kPiece, size - done);
-      if (into_ != nullptr) std::memcpy(into_ + bytes_, from + done, static_cast<size_t>(piece));
-      hasher_.update(from + done, piece);
-      bytes_ += piece;
-    }
-    moved_();
-  }
-  FileRecord finish(const std::string& file) { return {file, bytes_, hasher_.finish()}; }
-
- private:
-  char* into_;
-  const std::function<void()>& moved_;
-  int64_t bytes_ = 0;
-  BlockHasher hasher_;
-};
-
-}  // namespace
 
 int64_t Part::tensor_bytes() const {
   int64_t bytes = 0;
@@ -47,13 +18,36 @@ int64_t Part::tensor_bytes() const {
 void Snapshot::take(const std::vector<Part>& parts, const std::vector<int>& writers, int rank,
                     const std::function<void()>& moved) {
   records_.clear();
+  records_.reserve(parts.size());
   for (size_t i = 0; i < parts.size(); ++i) {
     const Part& part = parts[i];
     const auto head = static_cast<int64_t>(safetensors_head(part.tensors, part.metadata).size());
     char* const into = writers[i] == rank ? room_for(part.file_name(), head + part.tensor_bytes()) : nullptr;
-    Taker taker(into, moved);
-    for_each_piece(part.tensors, part.metadata, [&](const void* bytes, int64_t size) { taker.take(bytes, size); });
-    records_.push_back(taker.finish(part.file_name()));
+    int64_t size = 0;
+    BlockHasher hasher;
+    for_each_piece(part.tensors, part.metadata, [&](const void* bytes, int64_t piece) {
+      if (into != nullptr) {
+        std::memcpy(into + size, bytes, static_cast<size_t>(piece));
+      } else {
+        hasher.update(bytes, piece);
+      }
+      size += piece;
+      moved();
+    });
+    records_.push_back({part.file_name(), size, hasher.finish()});
+  }
+}
+
+void Snapshot::hash(const std::function<void()>& moved) {
+  for (FileRecord& record : records_) {
+    if (!record.block_hashes.empty()) continue;
+    const std::span<const char> all = bytes(record);
+    BlockHasher hasher;
+    for (size_t at = 0; at < all.size(); at += kHashBlock) {
+      hasher.update(all.data() + at, static_cast<int64_t>(std::min<size_t>(kHashBlock, all.size() - at)));
+      moved();
+    }
+    record.block_hashes = hasher.finish();
   }
 }
 

@@ -25,12 +25,14 @@ struct Part {
 
 class Snapshot {
  public:
-  // Hashes the files of all parts, and copies those that writers[i] == rank says are this rank's, in one pass: when it
+  // Copies the files that writers[i] == rank says are this rank's, and hashes the others where they lie: when it
   // returns, nothing of `parts` is needed any more. Host memory is kept for the next time, so touched but the first.
   // `moved` is called now and then.
   void take(const std::vector<Part>& parts, const std::vector<int>& writers, int rank,
             const std::function<void()>& moved);
-  // Of each part: as write_safetensors would return it.
+  // Then hashes the copies.
+  void hash(const std::function<void()>& moved);
+  // Of each part, after both: as write_safetensors would return it.
   const std::vector<FileRecord>& records() const { return records_; }
   // The bytes of a file that is this rank's.
   std::span<const char> bytes(const FileRecord& record) const;
