@@ -56,12 +56,12 @@ const std::vector<Expected> kConfigs{
     // flow_matching: examples/image, without its label embedding; 1800 epochs of 97 steps.
     {"cifar10_flow_matching", 32, 3, 55'676'419, 174'600, 512, 1e-4, "constant", 0, "bf16"},
     // Ours; the count is that of the same network in PyTorch (tests/models/unet_reference.py).
-    {"digits", 8, 1, 1'816'641, 1'000, 128, 1e-3, "cosine", 100, "bf16"},
-    {"digits_vp", 8, 1, 1'816'641, 1'000, 128, 1e-3, "cosine", 100, "bf16", "vp", "fm"},
-    {"digits_ddpm", 8, 1, 1'816'641, 1'000, 128, 1e-3, "cosine", 100, "bf16", "vp", "ddpm"},
-    {"digits_sm", 8, 1, 1'816'641, 1'000, 128, 1e-3, "cosine", 100, "bf16", "vp", "sm"},
-    {"digits_scoreflow", 8, 1, 1'816'641, 1'000, 128, 1e-3, "cosine", 100, "bf16", "vp", "scoreflow"},
-    {"digits_minibatch_ot", 8, 1, 1'816'641, 1'000, 128, 1e-3, "cosine", 100, "bf16"},
+    {"digits", 8, 1, 1'816'641, 800, 128, 1e-3, "cosine", 100, "bf16"},
+    {"digits_vp", 8, 1, 1'816'641, 800, 128, 1e-3, "cosine", 100, "bf16", "vp", "fm"},
+    {"digits_ddpm", 8, 1, 1'816'641, 800, 128, 1e-3, "cosine", 100, "bf16", "vp", "ddpm"},
+    {"digits_sm", 8, 1, 1'816'641, 800, 128, 1e-3, "cosine", 100, "bf16", "vp", "sm"},
+    {"digits_scoreflow", 8, 1, 1'816'641, 800, 128, 1e-3, "cosine", 100, "bf16", "vp", "scoreflow"},
+    {"digits_minibatch_ot", 8, 1, 1'816'641, 800, 128, 1e-3, "cosine", 100, "bf16"},
 };
 
 // The configuration of a flagfile, on data of this shape.
