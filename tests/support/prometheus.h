@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
@@ -31,7 +32,8 @@ class Prometheus {
                                  "--storage.tsdb.path=" + (folder / "data").string(),
                                  "--web.listen-address=127.0.0.1:" + std::to_string(port_), "--log.level=warn"},
         folder / "log");
-    wait_for([&] { return http_get(port_, "/-/ready").starts_with("HTTP/1.1 200"); });
+    if (!wait_for([&] { return http_get(port_, "/-/ready").find(" 200 OK") != std::string::npos; }))
+      throw std::runtime_error("Prometheus did not become ready: " + bytes_of(folder / "log"));
   }
   // What an instant query returns: its "result".
   nlohmann::json ask(const std::string& query) const {
