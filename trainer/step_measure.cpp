@@ -51,7 +51,8 @@ StepOverRanks over_ranks(const parallel::StepSummary& summary, int ranks) {
   }
   all.slowest_rank = static_cast<int>(slowest % ranks);
   const double mean = summary.sums[kOwn] / ranks;
-  if (mean > 0) all.slowest_lag = std::max(static_cast<double>(slowest / ranks) * 1e-6 / mean - 1, 0.0);
+  const int64_t microseconds = slowest / ranks;
+  if (mean > 0) all.slowest_lag = std::max(1e-6 * static_cast<double>(microseconds) / mean - 1, 0.0);
   return all;
 }
 
