@@ -87,14 +87,8 @@ std::optional<FeatureSet> collect_features(const ImageSource& images, const Feat
                                            const FeatureNetwork& network, const parallel::MpiSession& session) {
   const flow::SampleRange range = flow::samples_of_rank(pass.count, pass.block, session.rank(), session.size());
   Share share;
-  parallel::agree_on(session, [&] {
-    try {
-      share = collected_share(images, pass, network, range, session.rank() == 0);
-    } catch (...) {
-      if (pass.stop != nullptr) pass.stop->ask();  // the others need not finish their shares
-      throw;
-    }
-  });
+  agree_on_shares(session, pass.stop,
+                  [&] { share = collected_share(images, pass, network, range, session.rank() == 0); });
   if (session.control().any(share.stopped)) return std::nullopt;
   std::array<double, 1> evaluations{static_cast<double>(share.evaluations)};  // whole numbers: their sum is exact
   session.control().sum(evaluations);

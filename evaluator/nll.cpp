@@ -89,14 +89,9 @@ DrawRecords completed(DrawRecords kept, const NllPlan& plan, const NetworkFlow& 
   RecordFile record(plan.file.parts() / (this_start + "-rank" + std::to_string(session.rank())), plan.key);
   SharedStop stop(signal, plan.file.parts() / (this_start + ".stop"));
   NllProgress progress(session.rank() == 0, plan, static_cast<int64_t>(kept.size()));
-  parallel::agree_on(session, [&] {
-    try {
-      compute(plan, network, images, share_of_rank(plan, kept, session.rank(), session.size()), device, record, stop,
-              progress);
-    } catch (...) {
-      stop.ask();  // the others need not finish their shares
-      throw;
-    }
+  agree_on_shares(session, &stop, [&] {
+    compute(plan, network, images, share_of_rank(plan, kept, session.rank(), session.size()), device, record, stop,
+            progress);
   });
   std::string lines;
   for (const std::string& of_rank : session.control().gather(record.lines())) lines += of_rank;

@@ -26,4 +26,15 @@ void SharedStop::ask() {
   DurableFile(file_).close();
 }
 
+void agree_on_shares(const parallel::MpiSession& session, SharedStop* stop, const std::function<void()>& share) {
+  parallel::agree_on(session, [&] {
+    try {
+      share();
+    } catch (...) {
+      if (stop != nullptr) stop->ask();
+      throw;
+    }
+  });
+}
+
 }  // namespace cfm::evaluator

@@ -1,8 +1,10 @@
 #pragma once
 #include <chrono>
 #include <filesystem>
+#include <functional>
 
 #include "base/stop_signal.h"
+#include "parallel/mpi_session.h"
 
 namespace cfm::evaluator {
 
@@ -23,5 +25,9 @@ class SharedStop {
   Clock::time_point looked_;
   bool asked_ = false;
 };
+
+// Does each rank's own share of a work: all return, or all throw SharedError. A rank whose share fails asks the others
+// to stop, if there is a `stop`: they need not finish theirs. Collective.
+void agree_on_shares(const parallel::MpiSession& session, SharedStop* stop, const std::function<void()>& share);
 
 }  // namespace cfm::evaluator

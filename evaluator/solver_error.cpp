@@ -60,7 +60,7 @@ std::optional<at::Tensor> states_of_share(const flow::SampleVelocity& velocity, 
   };
   std::vector<at::Tensor> blocks{at::empty({0, pass.shape.channels, pass.shape.height, pass.shape.width}, at::kFloat)};
   bool stopped = false;
-  parallel::agree_on(session, [&] {
+  agree_on_shares(session, &pass.stop, [&] {
     try {
       for (int64_t first = share.first; first < share.last; first += config.net_batch) {
         calls = 0;
@@ -70,9 +70,6 @@ std::optional<at::Tensor> states_of_share(const flow::SampleVelocity& velocity, 
       }
     } catch (const Stopped&) {
       stopped = true;
-    } catch (...) {
-      pass.stop.ask();  // the others need not finish their shares
-      throw;
     }
   });
   if (session.control().any(stopped)) return std::nullopt;
