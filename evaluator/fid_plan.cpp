@@ -24,11 +24,16 @@ Json solver_json(const FidJob& job, const flow::OdeConfig& ode) {
     solver = job.sweep_over.json();
     solver["grid"] = ode.grid;
     solver["compared_samples"] = compared_samples(job.count);
+    solver["step_control"] = ode.step_control;
+    solver["step_lengths"] = ode.step_lengths();
     return solver;
   }
   solver["name"] = ode.solver;
   if (ode.adaptive()) {
-    solver.update({{"atol", ode.atol}, {"rtol", ode.rtol}, {"step_control", ode.step_control}});
+    solver.update({{"atol", ode.atol},
+                   {"rtol", ode.rtol},
+                   {"step_control", ode.step_control},
+                   {"step_lengths", ode.step_lengths()}});
   } else {
     solver.update({{"steps", ode.steps}, {"grid", ode.grid}, {"nfe", ode.fixed_nfe()}});
   }

@@ -48,8 +48,11 @@ Json settings_of(const NllPlan& plan, const NllJob& job, int threads, const chec
                 {"seed", likelihood.seed},
                 {"solver", ode.solver}};
   if (ode.adaptive()) {
-    settings.update(
-        {{"atol", ode.atol}, {"rtol", ode.rtol}, {"step_control", ode.step_control}, {"error_norm", ode.error_norm}});
+    settings.update({{"atol", ode.atol},
+                     {"rtol", ode.rtol},
+                     {"step_control", ode.step_control},
+                     {"step_lengths", ode.step_lengths()},
+                     {"error_norm", ode.error_norm}});
   } else {
     settings.update({{"steps", ode.steps}, {"grid", ode.grid}});
   }

@@ -42,6 +42,10 @@ struct Task {
   double from, to;
   double sign() const { return to > from ? 1 : -1; }
   double left(const Row& row) const { return std::abs(to - row.t); }
+  // A step that the controller asks for, as it is made.
+  double made(const Row& row, double h) const {
+    return std::min(config.step_control == "sample" ? on_ladder(h) : h, left(row));
+  }
   // Where the step under way ends: `to` itself where it reaches that.
   double end_of_step(const Row& row) const { return row.h >= left(row) ? to : row.t + sign() * row.h; }
 };
@@ -152,7 +156,7 @@ void choose_first_steps(Batch& batch, const Task& task) {
     check(std::isfinite(changes[r]), "sample " + std::to_string(batch.samples[r]) +
                                          ": the velocity at t = " + number_text(task.end_of_step(row)) +
                                          ", near where the ODE starts, is not finite");
-    row.h = std::min(first_step(row.h, row.slope_norm, changes[r] / row.h), task.left(row));
+    row.h = task.made(row, first_step(row.h, row.slope_norm, changes[r] / row.h));
   }
 }
 
@@ -168,7 +172,7 @@ std::vector<bool> judge(Batch& batch, const Task& task, const std::vector<double
     check(std::isfinite(errors[r]), where + ": the solution is not finite any more");
     taken[r] = errors[r] <= 1;
     if (taken[r]) row.t = end;
-    row.h = std::min(row.h * step_factor(errors[r]), task.left(row));
+    row.h = task.made(row, row.h * step_factor(errors[r]));
     if (row.t == task.to) continue;
     check(task.end_of_step(row) != row.t,
           where + ": the step size has become too small for the numbers; the tolerance cannot be met");

@@ -26,12 +26,15 @@ struct OdeConfig {
   double t_end = 1;
   // dopri5 alone: a step is taken if its error is at most atol + rtol |x|.
   double atol = 1e-5, rtol = 1e-5;
-  std::string step_control =
-      "sample";  // sample: each has its own steps; batch: all of a batch take the same, as torchdiffeq
+  // sample: each has its own steps, of lengths 2^(k/4); batch: all of a batch take the same, of any length, as
+  // torchdiffeq.
+  std::string step_control = "sample";
   std::string error_norm = "x_logp";  // x_logp: the larger of x's and log p's; x: of x alone
   int64_t max_nfe = 100000;           // evaluations a sample, then it is an Error
 
   bool adaptive() const { return solver == kAdaptiveSolver; }
+  // Of adaptive steps: "2^(k/4)" or "any".
+  std::string step_lengths() const { return step_control == "sample" ? "2^(k/4)" : "any"; }
   // Evaluations a sample takes on a fixed grid. REQUIRES: not adaptive, valid.
   int64_t fixed_nfe() const;
   // "dopri5, atol 1e-05, rtol 1e-05, ..." or "midpoint, 50 steps on the uniform grid".

@@ -26,4 +26,9 @@ double first_step(double trial, double slope_norm, double curvature_norm) {
   return std::min(100 * trial, by_slope);
 }
 
+double on_ladder(double h) {
+  constexpr double kToAnOctave = 4, kRounding = 1e-9;  // a length of the ladder stays what it is
+  return std::exp2(std::floor(kToAnOctave * std::log2(h) + kRounding) / kToAnOctave);
+}
+
 }  // namespace cfm::flow

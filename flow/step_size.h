@@ -15,4 +15,8 @@ double trial_step(double x_norm, double slope_norm);
 // The first step: from the norm of dx/dt at the start, and of its change over the trial step divided by that.
 double first_step(double trial, double slope_norm, double curvature_norm);
 
+// The largest of the lengths 2^(k/4), k whole, that is no longer than h > 0. Where steps are such lengths, two
+// solutions that differ in last bits alone take the same steps, but where one comes near the edge of a length.
+double on_ladder(double h);
+
 }  // namespace cfm::flow

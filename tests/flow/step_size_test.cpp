@@ -30,5 +30,19 @@ TEST(StepSize, TheFirstOneIsHairersChoice) {
   EXPECT_EQ(first_step(1, 0, 0), 1e-3);
 }
 
+TEST(StepSize, TheLadderRoundsDownToAFourthOfAnOctaveAndKeepsItsOwnLengths) {
+  const double fourth = 1.189207115002721;  // 2^(1/4)
+  EXPECT_EQ(on_ladder(0.25), 0.25);
+  EXPECT_EQ(on_ladder(0.25 * 1.18), 0.25);
+  EXPECT_NEAR(on_ladder(0.25 * 1.19), 0.25 * fourth, 1e-15);
+  EXPECT_NEAR(on_ladder(0.2499), 0.125 * fourth * fourth * fourth, 1e-15);
+  for (double h = 1e-9; h < 2; h *= 1.37) {
+    const double rung = on_ladder(h);
+    EXPECT_EQ(on_ladder(rung), rung);
+    EXPECT_LE(rung, h);
+    EXPECT_GT(rung * fourth, h * (1 - 1e-9));
+  }
+}
+
 }  // namespace
 }  // namespace cfm::flow
