@@ -17,6 +17,7 @@
 #include "base/environment.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/process_name.h"
 
 namespace cfm {
 namespace {
@@ -29,32 +30,12 @@ int number_or_zero(const std::string& text) {
   return value;
 }
 
-// "4711-123456": the number and when it began, in clock ticks since boot; empty if there is no such process.
-std::string process_name(pid_t process) {
-  std::ifstream stat("/proc/" + std::to_string(process) + "/stat");
-  std::string text;
-  std::getline(stat, text);
-  const size_t end = text.rfind(") ");
-  if (end == std::string::npos || text[end + 2] == 'Z') return "";
-  std::istringstream fields(text.substr(end + 2));
-  std::string field;
-  for (int i = 3; i <= 22; ++i) fields >> field;
-  return std::to_string(process) + "-" + field;
-}
-
-std::string this_space() {
-  std::string boot;
-  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
-  std::error_code error;
-  return boot + " " + fs::read_symlink("/proc/self/ns/pid", error).string();
-}
-
 LeaseHolder this_process() {
   std::array<char, 256> host{};
   ::gethostname(host.data(), host.size() - 1);
   LeaseHolder holder{.id = "",
                      .host = host.data(),
-                     .space = this_space(),
+                     .space = process_space(),
                      .process = process_name(::getpid()),
                      .job = from_environment("SLURM_JOB_ID"),
                      .attempt = number_or_zero(from_environment("SLURM_RESTART_COUNT"))};

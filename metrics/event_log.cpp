@@ -4,18 +4,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/utc.h"
 
 namespace cfm::metrics {
 namespace {
@@ -24,8 +21,14 @@ using Json = nlohmann::ordered_json;
 
 struct WhatIsThere {
   int64_t last_attempt = 0, last_step = 0;  // of that attempt
+  std::string started, last_heard, last_event;
   bool torn = false;
 };
+
+std::string text_of(const Json& event, const char* key) {
+  const auto value = event.find(key);
+  return value != event.end() && value->is_string() ? value->get<std::string>() : "";
+}
 
 // A torn line counts for nothing: it is not JSON.
 WhatIsThere read_back(const std::filesystem::path& file) {
@@ -38,25 +41,17 @@ WhatIsThere read_back(const std::filesystem::path& file) {
     if (!event.is_object()) continue;
     const auto attempt = event.find("attempt");
     if (attempt == event.end() || !attempt->is_number_integer()) continue;
-    if (attempt->get<int64_t>() > there.last_attempt) there.last_step = 0;
+    if (attempt->get<int64_t>() > there.last_attempt) {
+      there.last_step = 0;
+      there.started = text_of(event, "time");
+    }
+    there.last_heard = text_of(event, "time");
+    there.last_event = text_of(event, "event");
     there.last_attempt = std::max(there.last_attempt, attempt->get<int64_t>());
     if (const auto step = event.find("step"); step != event.end() && step->is_number_integer())
       there.last_step = std::max(there.last_step, step->get<int64_t>());
   }
   return there;
-}
-
-std::string now_utc() {
-  const auto now = std::chrono::system_clock::now();
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(now);
-  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(now - seconds).count();
-  const std::time_t time = std::chrono::system_clock::to_time_t(seconds);
-  std::tm utc{};
-  gmtime_r(&time, &utc);
-  std::array<char, 32> date{}, text{};
-  std::strftime(date.data(), date.size(), "%Y-%m-%dT%H:%M:%S", &utc);
-  std::snprintf(text.data(), text.size(), "%.20s.%03dZ", date.data(), static_cast<int>(milliseconds));
-  return text.data();
 }
 
 template <class Value>
@@ -93,9 +88,15 @@ EventLog::~EventLog() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
+std::optional<UnsaidEnd> unsaid_end(const std::filesystem::path& file) {
+  const WhatIsThere there = read_back(file);
+  if (there.last_attempt == 0 || there.last_event == "stop" || there.last_event == "end") return {};
+  return UnsaidEnd{there.last_attempt, there.last_step, there.started, there.last_heard};
+}
+
 void EventLog::write(const std::string& event, EventFields fields) {
   if (descriptor_ < 0) return;
-  Json object{{"time", now_utc()}, {"attempt", attempt_}, {"event", event}};
+  Json object{{"time", utc_text()}, {"attempt", attempt_}, {"event", event}};
   for (const auto& [name, value] : fields)
     object[name] = std::visit([](const auto& held) { return json_of(held); }, value);
   const std::string line = (torn_ ? "\n" : "") + object.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";

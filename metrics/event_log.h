@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -38,5 +39,13 @@ class EventLog {
   bool torn_ = false;  // the last line has no newline yet
   bool warned_ = false;
 };
+
+// The last start in a file, if it left neither a stop nor an end: it failed, was killed, or is still at work.
+struct UnsaidEnd {
+  int64_t attempt = 0;
+  int64_t step = 0;                 // the largest that it wrote of
+  std::string started, last_heard;  // times of its first and last line
+};
+std::optional<UnsaidEnd> unsaid_end(const std::filesystem::path& file);
 
 }  // namespace cfm::metrics

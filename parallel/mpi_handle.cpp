@@ -12,6 +12,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+}  // namespace
+
 void write_to_stderr(const std::string& text) {
   size_t done = 0;
   while (done < text.size()) {
@@ -21,8 +23,6 @@ void write_to_stderr(const std::string& text) {
     done += static_cast<size_t>(written);
   }
 }
-
-}  // namespace
 
 void mpi_check(int code, const char* call) {
   if (code == MPI_SUCCESS) return;

@@ -40,6 +40,9 @@ bool meet(MPI_Comm comm, const WaitLimits& limits = {});
 // "rank r on host h"
 std::string rank_name(int rank, const std::string& host);
 
+// Writes `text` whole to standard error.
+void write_to_stderr(const std::string& text);
+
 // Writes `text` whole to standard error, lets mpirun forward it, then ends every rank of the job with `code`.
 [[noreturn]] void end_all_ranks(const std::string& text, ExitCode code);
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "parallel/failure_log.h"
 #include "parallel/mpi_handle.h"
 #include "parallel/mpi_session.h"
 
@@ -107,7 +108,10 @@ ExitCode MpiSession::leave(ExitCode mine, const std::string& shared_error) const
   const auto has_error = [](const Farewell& f) { return f.has_error != 0; };
   const auto first = std::find_if(all.begin(), all.end(), has_error);
   const bool only_errors_count = first != all.end();
-  if (only_errors_count && first - all.begin() == rank_) print_error(shared_error);
+  if (only_errors_count && first - all.begin() == rank_) {
+    print_error(shared_error);
+    if (mine != ExitCode::kRequeue) failures_->record("error", shared_error, failures_->here(), mine);
+  }
   int32_t code = 0;
   for (const Farewell& f : all) {
     if (!only_errors_count || has_error(f)) code = std::max(code, f.exit_code);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "parallel/failure_log.h"
 #include "parallel/mpi_handle.h"
 
 namespace cfm::parallel {
@@ -82,6 +83,11 @@ int launched_rank() {
   return 0;
 }
 
+std::string launcher_text() {
+  const auto launched = launched_as();
+  return launched ? launched->source + "=" + std::to_string(launched->size) : "";
+}
+
 MpiSession::MpiSession(int* argc, char*** argv) : host_(host_name()) {
   set_defaults_of_open_mpi();
   int provided = 0;
@@ -89,6 +95,7 @@ MpiSession::MpiSession(int* argc, char*** argv) : host_(host_name()) {
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);  // duplicates inherit it
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
+  failures_ = std::make_unique<FailureLog>(rank_, host_);
   try {
     refuse_broken_launch(provided, size_);
   } catch (const SharedError&) {
@@ -109,6 +116,7 @@ MpiSession::~MpiSession() { MPI_Finalize(); }
 Communicator MpiSession::duplicate() const { return std::move(*duplicate_of(control_->handle().comm)); }
 
 void MpiSession::abort(const std::string& message, ExitCode code) const {
+  failures_->record("error", message, failures_->here(), code);
   end_all_ranks(rank_name(rank_, host_) + ": " + message, code);
 }
 

@@ -15,6 +15,7 @@
 
 namespace cfm::parallel {
 
+class FailureLog;  // parallel/failure_log.h
 struct MpiHandle;  // parallel/mpi_handle.h: the MPI_Comm, for this folder only
 
 // A communicator of its own: messages on one never meet those on another. Move-only. All calls are collective over its
@@ -63,22 +64,30 @@ class MpiSession {
   const Communicator& control() const { return *control_; }  // set-up, agreement, the step's reduction
   Communicator duplicate() const;                            // collective: a further communicator over all ranks
 
-  // Prints "rank r on host h: message" and ends all ranks with `code`. Never returns.
+  // What this rank does, and where the job's failures are written.
+  FailureLog& failures() const { return *failures_; }
+
+  // Prints and records "rank r on host h: message" and ends all ranks with `code`. Never returns.
   [[noreturn]] void abort(const std::string& message, ExitCode code) const;
 
   // The end of the job, on a communicator of its own: every rank hands in its code and, if it met a SharedError, that;
-  // the lowest rank that has one prints it; all return the largest code (of those with an error, if there are any). A
-  // rank with an error that the others do not join within five seconds was wrong to call it shared, and aborts.
+  // the lowest rank that has one prints and records it; all return the largest code (of those with an error, if there
+  // are any). A rank with an error that the others do not join within five seconds was wrong to call it shared, and
+  // aborts.
   ExitCode leave(ExitCode mine, const std::string& shared_error) const;
 
  private:
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
   std::string host_;
+  std::unique_ptr<FailureLog> failures_;
   std::unique_ptr<Communicator> control_, exit_;
 };
 
 // This process's rank as its launcher's environment gives it, 0 without one: for messages when MPI itself is broken.
 int launched_rank();
+
+// Who started this process, and of how many it says that it is one: "OMPI_COMM_WORLD_SIZE=4"; empty: nobody says so.
+std::string launcher_text();
 
 // Throws SharedError on every rank if any rank hands in a problem: it lists rank, host and problem once each (equal
 // problems of several ranks as one line). The exit code is the largest handed in. Collective.

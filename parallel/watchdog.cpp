@@ -1,9 +1,12 @@
 #include "parallel/watchdog.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <condition_variable>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <optional>
@@ -12,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/process_name.h"
+#include "parallel/failure_log.h"
 #include "parallel/heartbeat.h"
 #include "parallel/mpi_handle.h"
 
@@ -40,13 +45,33 @@ std::string format_seconds(double seconds) {
   return text.data();
 }
 
+// Why the job ends, and whose fault that is.
+struct Problem {
+  const char* cause;
+  std::string text;
+  size_t rank;
+};
+
+// The processes of this machine's ranks. Collective.
+std::vector<std::string> processes_here(const Communicator& communicator) {
+  const std::string space = process_space();
+  std::vector<std::string> processes = communicator.all_gather(space + "\n" + process_name(::getpid()));
+  for (std::string& process : processes) {
+    const size_t end = process.find('\n');
+    process = process.substr(0, end) == space ? process.substr(end + 1) : "";
+  }
+  return processes;
+}
+
 }  // namespace
 
 struct Watchdog::Impl {
+  const MpiSession& session;
   Communicator communicator;
   WatchdogConfig config;
   int rank, size;
   std::vector<std::string> hosts;
+  std::vector<std::string> processes;  // by rank; empty for those that this rank's machine does not have
 
   // Seconds in which this thread was there to watch: it stands still while the process is suspended or starved, so a
   // job that was stopped as a whole is not reported when it goes on.
@@ -68,12 +93,18 @@ struct Watchdog::Impl {
   std::vector<Heard> heard;                     // monitors: by rank
   std::vector<std::unique_ptr<Outgoing>> sent;  // to each monitor but this rank
   double last_beat = -1e9;
+  bool told_of_gone = false;
   bool goodbye_sent = false;
   std::thread thread;  // last: it uses all of the above
 
-  Impl(Communicator c, const WatchdogConfig& watchdog_config, const std::string& host)
-      : communicator(std::move(c)), config(watchdog_config), rank(communicator.rank()), size(communicator.size()) {
-    hosts = communicator.all_gather(host);
+  Impl(const MpiSession& s, const WatchdogConfig& watchdog_config)
+      : session(s),
+        communicator(s.duplicate()),
+        config(watchdog_config),
+        rank(communicator.rank()),
+        size(communicator.size()) {
+    hosts = communicator.all_gather(session.host());
+    processes = processes_here(communicator);
     heard.resize(static_cast<size_t>(size));
     for (Heard& h : heard) h.beat.limit = config.start_timeout.count();
     for (int m = 0; m < std::min(kMonitors, size); ++m) sent.push_back(std::make_unique<Outgoing>());
@@ -99,9 +130,12 @@ struct Watchdog::Impl {
   void receive_beats();
   double idle(size_t r) const { return heard[r].beat.idle_seconds + (clock - heard[r].at); }
   double silence(size_t r) const { return r == static_cast<size_t>(rank) ? 0 : clock - heard[r].at; }
-  std::optional<std::string> find_problem() const;
+  std::optional<Problem> find_problem() const;
   std::string describe(size_t r) const;
   std::string report(const std::string& problem) const;
+  RankSeen seen(size_t r) const;
+  std::vector<RankSeen> all_seen() const;
+  void tell_of_gone();
 };
 
 // False when the object goes away.
@@ -121,6 +155,7 @@ void Watchdog::Impl::advance_clock() {
 }
 
 void Watchdog::Impl::note_progress(const char* new_phase, int64_t new_step, bool waiting) {
+  session.failures().enter(new_phase, new_step);
   const std::lock_guard lock(progress_mutex);
   phase = new_phase;
   step = new_step;
@@ -189,7 +224,7 @@ std::string Watchdog::Impl::describe(size_t r) const {
 
 // Names the rank to blame, if a limit is passed: one that is silent, or else the one that is furthest behind. The
 // others wait for it, a step or a moment later. A rank that said that it waits is minded only if all of them do.
-std::optional<std::string> Watchdog::Impl::find_problem() const {
+std::optional<Problem> Watchdog::Impl::find_problem() const {
   std::vector<size_t> present;
   for (size_t r = 0; r < heard.size(); ++r) {
     if (heard[r].beat.goodbye == 0) present.push_back(r);
@@ -212,16 +247,57 @@ std::optional<std::string> Watchdog::Impl::find_problem() const {
   const auto by_silence = [&](size_t a, size_t b) { return silence(a) < silence(b); };
   const size_t quietest = *std::max_element(present.begin(), present.end(), by_silence);
   if (silence(quietest) > 3 * config.heartbeat.count() + 2 * tick()) {
-    return describe(quietest) + " has not been heard of for " + format_seconds(silence(quietest)) +
-           " s: its process or its node is gone, stopped or cut off";
+    return Problem{"silent",
+                   describe(quietest) + " has not been heard of for " + format_seconds(silence(quietest)) +
+                       " s: its process or its node is gone, stopped or cut off",
+                   quietest};
   }
   const auto by_progress = [&](size_t a, size_t b) {
     return std::tuple(!minded(a), heard[a].beat.step, heard[a].beat.progress_time) <
            std::tuple(!minded(b), heard[b].beat.step, heard[b].beat.progress_time);
   };
   const size_t last = *std::min_element(present.begin(), present.end(), by_progress);
-  return describe(last) + " has made no progress for " + format_seconds(idle(last)) + " s (limit " +
-         format_seconds(heard[last].beat.limit) + " s)";
+  return Problem{"no progress",
+                 describe(last) + " has made no progress for " + format_seconds(idle(last)) + " s (limit " +
+                     format_seconds(heard[last].beat.limit) + " s)",
+                 last};
+}
+
+RankSeen Watchdog::Impl::seen(size_t r) const {
+  const bool known = is_monitor() || r == static_cast<size_t>(rank);
+  return {.rank = static_cast<int>(r),
+          .host = hosts[r],
+          .phase = known ? heard[r].beat.phase.data() : "",
+          .step = heard[r].beat.step,
+          .idle_seconds = idle(r),
+          .finished = known && heard[r].beat.goodbye != 0};
+}
+
+std::vector<RankSeen> Watchdog::Impl::all_seen() const {
+  std::vector<RankSeen> all;
+  for (size_t r = 0; is_monitor() && r < heard.size(); ++r) all.push_back(seen(r));
+  return all;
+}
+
+// A process that has ended while its rank should be at work was killed: it could not say so, and the launcher will end
+// the others in a moment. The lowest rank of its machine that is left says it; that the job ends is the launcher's
+// matter, or, where it does not mind, that of find_problem().
+void Watchdog::Impl::tell_of_gone() {
+  if (told_of_gone || !session.failures().writes()) return;
+  std::optional<size_t> gone;
+  for (size_t r = 0; r < processes.size(); ++r) {
+    if (processes[r].empty()) continue;
+    const bool lives = r == static_cast<size_t>(rank) || process_name(std::atoi(processes[r].c_str())) == processes[r];
+    if (!lives && !gone) gone = r;
+    if (lives && r < static_cast<size_t>(rank)) return;  // that one tells
+  }
+  if (!gone) return;
+  told_of_gone = true;
+  if (session.failures().has_grown()) return;  // a rank that failed has said why, and is gone for that
+  const std::string text = (is_monitor() ? describe(*gone) : rank_name(static_cast<int>(*gone), hosts[*gone])) +
+                           " is gone: its process was killed (out of memory? a signal?) or ended without a word";
+  session.failures().record("gone", text, seen(*gone), ExitCode::kRetry, all_seen());
+  write_to_stderr("cfm: watchdog on " + rank_name(rank, hosts[static_cast<size_t>(rank)]) + ": " + text + "\n");
 }
 
 std::string Watchdog::Impl::report(const std::string& problem) const {
@@ -260,12 +336,16 @@ void Watchdog::Impl::run() {
     }
     const bool all_left = std::all_of(heard.begin(), heard.end(), [](const Heard& h) { return h.beat.goodbye != 0; });
     if (goodbye_sent && all_sent() && all_left) return;
-    if (const auto problem = find_problem()) end_all_ranks(report(*problem), ExitCode::kRetry);
+    tell_of_gone();
+    if (const auto problem = find_problem()) {
+      session.failures().record(problem->cause, problem->text, seen(problem->rank), ExitCode::kRetry, all_seen());
+      end_all_ranks(report(problem->text), ExitCode::kRetry);
+    }
   }
 }
 
 Watchdog::Watchdog(const MpiSession& session, const WatchdogConfig& config)
-    : impl_(std::make_unique<Impl>(session.duplicate(), config, session.host())) {}
+    : impl_(std::make_unique<Impl>(session, config)) {}
 
 Watchdog::~Watchdog() {
   {

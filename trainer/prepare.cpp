@@ -5,22 +5,47 @@
 #include "base/durable_file.h"
 #include "base/log.h"
 #include "base/number_text.h"
+#include "metrics/event_log.h"
+#include "parallel/failure_log.h"
 
 namespace cfm::trainer {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A start whose ranks were all killed at once could not say so: the next one does.
+void tell_of_unsaid_end(const TrainConfig& config, const fs::path& file, parallel::FailureLog& failures) {
+  const auto before = metrics::unsaid_end(fs::path(config.run_dir) / "events.jsonl");
+  failures.write_to(file);
+  if (!before || failures.last_time() >= before->started) return;
+  const std::string text = "start " + std::to_string(before->attempt) + " of this run ended without a word at " +
+                           before->last_heard + ", in or behind step " + std::to_string(before->step) +
+                           ": it was killed as a whole, or its machine went down";
+  failures.record("unsaid", text, {.rank = -1, .host = "", .phase = "", .step = before->step}, ExitCode::kRetry);
+  say("before     " + text);
+}
+
+}  // namespace
+
 void check_ranks(const TrainConfig& config, const parallel::MpiSession& session) {
   if (session.size() <= config.global_batch) return;
   throw SharedError("--global_batch=" + std::to_string(config.global_batch) + " on " + std::to_string(session.size()) +
                     " ranks: every rank needs at least one image a step; start fewer ranks or raise --global_batch");
 }
 
+void refuse_wrong_folder(const TrainConfig& config) {
+  std::error_code error;
+  check(!fs::exists(config.run_dir, error) || fs::is_directory(config.run_dir, error),
+        "--run_dir=" + config.run_dir + " is a file; expected a folder, or a name for a new one");
+  check(!fs::equivalent(config.run_dir, config.train_data, error),
+        "--run_dir=" + config.run_dir + " is the folder of --train_data: a run gets a folder of its own");
+}
+
 void prepare_run_dir(const TrainConfig& config, const parallel::MpiSession& session) {
   parallel::agree_on(session, [&] {
     if (session.rank() != 0) return;
+    refuse_wrong_folder(config);
     std::error_code error;
-    check(!std::filesystem::exists(config.run_dir, error) || std::filesystem::is_directory(config.run_dir, error),
-          "--run_dir=" + config.run_dir + " is a file; expected a folder, or a name for a new one");
-    check(!std::filesystem::equivalent(config.run_dir, config.train_data, error),
-          "--run_dir=" + config.run_dir + " is the folder of --train_data: a run gets a folder of its own");
     std::filesystem::create_directories(config.run_dir, error);
     check(!error, "--run_dir=" + config.run_dir + " cannot be created: " + error.message());
     const std::filesystem::path probe = std::filesystem::path(config.run_dir) / ".writable";
@@ -45,6 +70,10 @@ std::unique_ptr<Lease> own_run(const TrainConfig& config, const parallel::MpiSes
     throw Error("--run_dir=" + config.run_dir + " is trained by " + seeker.holder().text() +
                 ", which is at work. Wait for its end or stop it, or give another --run_dir.");
   });
+  const fs::path failures = fs::path(config.run_dir) / "failures.jsonl";
+  if (lease) tell_of_unsaid_end(config, failures, session.failures());
+  session.control().barrier();
+  session.failures().write_to(failures);
   return lease;
 }
 

@@ -18,12 +18,16 @@ namespace cfm::trainer {
 // Throws SharedError if there are more ranks than images in a batch.
 void check_ranks(const TrainConfig& config, const parallel::MpiSession& session);
 
+// Error if run_dir is a file, or the folder of the data.
+void refuse_wrong_folder(const TrainConfig& config);
+
 // Creates run_dir and shows that it can be written. Collective.
 void prepare_run_dir(const TrainConfig& config, const parallel::MpiSession& session);
 
 // The run's one writer: rank 0 holds RUN/trainer.lease as long as what is returned there lives (elsewhere it is empty).
 // What an ended trainer left behind is taken over, at once where it is known to have ended, otherwise when it has not
-// beaten for --lease_seconds; one that is at work is named in a SharedError(kWontWork). Collective.
+// beaten for --lease_seconds; one that is at work is named in a SharedError(kWontWork). From then on failures are
+// written into RUN/failures.jsonl: first of all that the start before left without a word, if it did. Collective.
 std::unique_ptr<Lease> own_run(const TrainConfig& config, const parallel::MpiSession& session, const StopSignal& stop);
 
 // work() on every rank: all return its value, or all throw. Collective.

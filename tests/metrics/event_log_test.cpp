@@ -94,6 +94,25 @@ TEST_F(EventLogFile, TheAttemptFollowsTheLargestNotTheLast) {
   EXPECT_EQ(EventLog(file_).attempt(), 8);
 }
 
+TEST_F(EventLogFile, TellsOfALastStartThatLeftNeitherAStopNorAnEnd) {
+  EXPECT_FALSE(unsaid_end(file_)) << "there is no file";
+  for (const std::string last : {"stop", "end"}) {
+    EventLog log(file_);
+    log.write("start", {{"step", int64_t{90}}});
+    log.write(last, {{"step", int64_t{90}}});
+    EXPECT_FALSE(unsaid_end(file_)) << last;
+  }
+  EventLog log(file_);
+  log.write("start", {{"step", int64_t{3}}});
+  log.write("step", {{"step", int64_t{5}}});
+  const auto unsaid = unsaid_end(file_);
+  ASSERT_TRUE(unsaid);
+  EXPECT_EQ(unsaid->attempt, 3);
+  EXPECT_EQ(unsaid->step, 5) << "not the 90 of an earlier start";
+  EXPECT_EQ(unsaid->started, Json::parse(lines()[4])["time"]);
+  EXPECT_EQ(unsaid->last_heard, Json::parse(lines()[5])["time"]);
+}
+
 TEST_F(EventLogFile, ATornLastLineIsClosedOffWhereverItWasTorn) {
   {
     EventLog log(file_);

@@ -1,5 +1,5 @@
 // A program for job_end_test: ranks train nothing for a while, and one of them misbehaves as the first argument says.
-//   misbehaving_rank HOW [RANK]
+//   misbehaving_rank HOW [RANK [FILE]]      FILE: where failures are written
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -8,10 +8,13 @@
 #include <cstdlib>
 #include <functional>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
 
+#include "base/stop_signal.h"
+#include "parallel/failure_log.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/mpi_session.h"
 #include "parallel/process_group.h"
@@ -92,9 +95,12 @@ ExitCode work(const MpiSession& session, const std::string& how, int who) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::optional<cfm::StopSignal> stop;
+  if (argc > 3) stop.emplace();  // as the trainer: the launcher's SIGTERM does not end the others at once
   const std::string how = argc > 1 ? argv[1] : "nothing";
   const int who = argc > 2 ? std::atoi(argv[2]) : 0;
   return cfm::parallel::run_mpi_main(argc, argv, [&](MpiSession& session) {
+    if (argc > 3) session.failures().write_to(argv[3]);
     if (how == "done") return ExitCode::kDone;
     if (how == "works_long" || how == "hangs_alone" || how == "all_wait" || how == "hangs_at_the_start") {
       return let_wait(session, how, who);
