@@ -89,6 +89,13 @@ bool are_from_one(const std::vector<Shard>& shards) {
   return least == 1 && most == 1000;
 }
 
+// Before each piece of what may take long.
+void mind_stop(const DatasetOptions& options, const path& where) {
+  if (options.stopped())
+    throw Error("stopped by a signal while " + where.string() + " was read; the same command begins again",
+                ExitCode::kRequeue);
+}
+
 }  // namespace
 
 Problems DatasetOptions::validate() const {
@@ -202,7 +209,8 @@ void Dataset::open_files(const DatasetOptions& options) {
               "--stage_dir: " + shard->path().string() + " (" + shard->plan().storage +
                   ") is read once, from where it is, into memory; a copy would not be read. Leave out --stage_dir.");
     });
-    staging_ = std::make_unique<Staging>(options.stage_dir, fingerprint_.files.substr(0, 12), own, options.ranks);
+    staging_ = std::make_unique<Staging>(options.stage_dir, fingerprint_.files.substr(0, 12), own, options.ranks,
+                                         [&] { mind_stop(options, path_); });
   }
   if (options.verify) verify_together(options);
   if (options.metadata_only) return;
@@ -214,6 +222,7 @@ void Dataset::verify_together(const DatasetOptions& options) {
   options.ranks.together([&] {
     for (size_t i = mine; i < shards_.size(); i += step)
       if (is_readable(i) && shards_[i].is_ours()) {
+        mind_stop(options, path_);
         if (shards_[i].plan().access == Access::kOnePass) {
           verify_in_one_pass(shards_[i], options.hdf5);
         } else {
@@ -270,6 +279,7 @@ void Dataset::fill_memory(const DatasetOptions& options) {
       const int64_t end = std::min(of_shard(i).last, readable_.first + mine.last);
       for (int64_t at = std::max(of_shard(i).first, readable_.first + mine.first); at < end; at += piece) {
         const int64_t count = std::min(piece, end - at);
+        mind_stop(options, path_);
         shards_[i].read(at - of_shard(i).first, place(at, count));
       }
     }
@@ -279,6 +289,7 @@ void Dataset::fill_memory(const DatasetOptions& options) {
           static_cast<int>(i) % options.ranks.node_size != options.ranks.node_rank)
         continue;
       for_all_images(shards_[i], options.hdf5, [&](int64_t first, std::span<const uint8_t> pixels) {
+        mind_stop(options, path_);
         const int64_t at = of_shard(i).first + first, count = static_cast<int64_t>(pixels.size()) / image_bytes;
         const int64_t begin = std::max(at, readable_.first), end = std::min(at + count, readable_.last);
         if (begin >= end) return;

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -28,6 +29,7 @@ struct DatasetOptions {
   bool metadata_only = false;   // no image will be read
   // Whether labels count from 1 to 1000, as another set of the same classes does; none: the labels tell.
   std::optional<bool> labels_from_one = {};
+  std::function<bool()> stopped = [] { return false; };  // asked while images are read; then open() ends: kRequeue
   bool zero_labels = false;  // images of a file without labels have label 0; otherwise it is refused
   Problems validate() const;
 };

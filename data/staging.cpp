@@ -37,10 +37,11 @@ std::string hash_of(const fs::path& file) {
 }
 
 // Returns the hash of what was read.
-std::string copy_bytes(const fs::path& from, const fs::path& to) {
+std::string copy_bytes(const fs::path& from, const fs::path& to, const std::function<void()>& mind_stop) {
   Xxh3 hash;
   DurableFile file(to);
   for_bytes(from, [&](const char* bytes, size_t size) {
+    mind_stop();
     hash.update(bytes, size);
     file.append(bytes, size);
   });
@@ -57,10 +58,10 @@ bool is_good_copy(Shard& shard, const fs::path& copy) try {
   return false;
 }
 
-void stage(Shard& shard, const fs::path& to) {
+void stage(Shard& shard, const fs::path& to, const std::function<void()>& mind_stop) {
   if (is_good_copy(shard, to)) return;
   const fs::path temporary = to.string() + ".tmp";
-  const std::string read = copy_bytes(shard.path(), temporary);
+  const std::string read = copy_bytes(shard.path(), temporary, mind_stop);
   const std::string written = hash_of(temporary);
   if (read != written)
     throw Error("the copy " + temporary.string() + " hashes to " + written + ", what was read of " +
@@ -101,7 +102,8 @@ void Staging::make_folder(const std::vector<Shard*>& shards) {
                            " more. Name another folder, use more nodes or groups, or do without --stage_dir.");
 }
 
-Staging::Staging(const fs::path& folder, const std::string& name, const std::vector<Shard*>& shards, const Ranks& ranks)
+Staging::Staging(const fs::path& folder, const std::string& name, const std::vector<Shard*>& shards, const Ranks& ranks,
+                 const std::function<void()>& mind_stop)
     : folder_(folder / ("cfm-" + name + "-node" + std::to_string(ranks.node))) {
   try {
     ranks.together([&] {
@@ -109,7 +111,8 @@ Staging::Staging(const fs::path& folder, const std::string& name, const std::vec
     });
     ranks.together([&] {
       const auto mine = static_cast<size_t>(ranks.node_rank), step = static_cast<size_t>(ranks.node_size);
-      for (size_t i = mine; i < shards.size(); i += step) stage(*shards[i], folder_ / shards[i]->path().filename());
+      for (size_t i = mine; i < shards.size(); i += step)
+        stage(*shards[i], folder_ / shards[i]->path().filename(), mind_stop);
     });
     ranks.together([&] {
       for (Shard* shard : shards) shard->open(folder_ / shard->path().filename());

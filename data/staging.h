@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,9 +16,10 @@ class Staging {
  public:
   // Copies `shards` (those of this node alone; its ranks share the work) to folder/cfm-<name>-node<n>/ and opens them
   // there. A copy is checked by its hashes, or against what was read where a file brings none; one that an earlier job
-  // left and that checks out is kept. Throws Error if there is no room, or another job stages there. Collective.
+  // left and that checks out is kept. Throws Error if there is no room, or another job stages there; what `mind_stop`
+  // throws, which is called before each piece that is copied. Collective.
   Staging(const std::filesystem::path& folder, const std::string& name, const std::vector<Shard*>& shards,
-          const Ranks& ranks);
+          const Ranks& ranks, const std::function<void()>& mind_stop);
   ~Staging();  // removes the copies: this node's first rank does, when it is done
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;

@@ -21,6 +21,8 @@ namespace {
 constexpr uint64_t kFixedSeed = 0;  // not the run's: losses of different runs compare
 constexpr int64_t kGridImages = 64;
 
+struct Left {};  // thrown through the solver by a rank that was asked to stop
+
 // Time of a held-out image, as a share of t_end: its bin in turn, its place within the bin keyed.
 double time_of(int64_t image) {
   const auto bin = static_cast<double>(image % kTimeBins);
@@ -53,20 +55,25 @@ at::Tensor losses_of_batch(models::UNet& net, const flow::FlowConfig& flow_confi
 
 }  // namespace
 
-ValidationLoss validation_loss(models::UNet& net, const flow::FlowConfig& flow_config, const data::Dataset& dataset,
-                               int64_t images, int64_t net_batch, const parallel::MpiSession& session,
-                               c10::Device device, const Pulse& pulse) {
+std::optional<ValidationLoss> validation_loss(models::UNet& net, const flow::FlowConfig& flow_config,
+                                              const data::Dataset& dataset, int64_t images, int64_t net_batch,
+                                              const parallel::MpiSession& session, c10::Device device,
+                                              const Pulse& pulse) {
   const at::NoGradGuard no_grad;
   images = std::min(images, dataset.size());
   const auto mine = flow::samples_of_rank(images, net_batch, session.rank(), session.size());
   std::string losses;
+  bool left = false;
   for (int64_t first = mine.first; first < mine.last; first += net_batch) {
+    left = pulse.stops();
+    if (left) break;
     pulse.works();
     const at::Tensor batch = losses_of_batch(net, flow_config, dataset, first, net_batch, device);
     const auto count = static_cast<size_t>(std::min(net_batch, mine.last - first));
     losses.append(reinterpret_cast<const char*>(batch.const_data_ptr<double>()), count * sizeof(double));
   }
   pulse.waits();
+  if (session.control().any(left)) return {};
   std::string all;
   for (const std::string& of_rank : session.control().gather(losses)) all += of_rank;
   all = session.control().broadcast(all);
@@ -84,7 +91,7 @@ ValidationLoss validation_loss(models::UNet& net, const flow::FlowConfig& flow_c
   return result;
 }
 
-void write_sample_grid(models::UNet& net, const flow::FlowConfig& flow_config, const flow::SampleConfig& config,
+bool write_sample_grid(models::UNet& net, const flow::FlowConfig& flow_config, const flow::SampleConfig& config,
                        data::ImageShape shape, const std::filesystem::path& file, const parallel::MpiSession& session,
                        c10::Device device, const Pulse& pulse) {
   const int64_t classes = net.config().num_classes;
@@ -95,6 +102,7 @@ void write_sample_grid(models::UNet& net, const flow::FlowConfig& flow_config, c
       labels =
           at::remainder(at::tensor(at::IntArrayRef(samples.data(), samples.size()), at::kLong), classes).to(device);
     const flow::Network network = [&](const at::Tensor& input, const at::Tensor& time) {
+      if (pulse.stops()) throw Left{};
       pulse.works();
       return net.forward(input, time, labels);
     };
@@ -103,14 +111,19 @@ void write_sample_grid(models::UNet& net, const flow::FlowConfig& flow_config, c
   const auto mine = flow::samples_of_rank(kGridImages, config.net_batch, session.rank(), session.size());
   const std::vector<int64_t> chw{shape.channels, shape.height, shape.width};
   std::string bytes;
-  if (mine.last > mine.first) {
-    const at::Tensor images = flow::sample_images(velocity, config, mine.first, mine.last - mine.first, chw, device);
-    bytes.assign(reinterpret_cast<const char*>(images.const_data_ptr<uint8_t>()), static_cast<size_t>(images.numel()));
-  }
+  bool left = false;
+  if (mine.last > mine.first) try {
+      const at::Tensor images = flow::sample_images(velocity, config, mine.first, mine.last - mine.first, chw, device);
+      bytes.assign(reinterpret_cast<const char*>(images.const_data_ptr<uint8_t>()),
+                   static_cast<size_t>(images.numel()));
+    } catch (const Left&) {
+      left = true;
+    }
   pulse.waits();
+  if (session.control().any(left)) return false;
   std::string all;
   for (const std::string& of_rank : session.control().gather(bytes)) all += of_rank;
-  if (session.rank() != 0) return;
+  if (session.rank() != 0) return true;
   pulse.works();
   std::vector<data::Image> tiles;
   const auto size = static_cast<size_t>(shape.bytes());
@@ -120,6 +133,7 @@ void write_sample_grid(models::UNet& net, const flow::FlowConfig& flow_config, c
   const int64_t zoom = std::max<int64_t>(1, 48 / std::max(shape.height, shape.width));
   std::filesystem::create_directories(file.parent_path());
   data::write_png(file, data::image_grid(tiles, 8, 2 * zoom, 32, zoom));
+  return true;
 }
 
 }  // namespace cfm::trainer

@@ -4,6 +4,7 @@
 #include <array>
 #include <filesystem>
 #include <functional>
+#include <optional>
 
 #include "data/dataset.h"
 #include "flow/objective.h"
@@ -17,8 +18,9 @@ inline constexpr int kTimeBins = 10;
 
 // How others hear of the work while it goes on.
 struct Pulse {
-  std::function<void()> works;  // before each batch of the network
-  std::function<void()> waits;  // before a rank waits for the others' share
+  std::function<void()> works;                         // before each batch of the network
+  std::function<void()> waits;                         // before a rank waits for the others' share
+  std::function<bool()> stops = [] { return false; };  // asked before each batch: whether to leave it
 };
 
 struct ValidationLoss {
@@ -30,13 +32,16 @@ struct ValidationLoss {
 // The objective's loss on the first `images` held-out images, each with a time (uniform, whatever --time_sampling), a
 // noise and a dequantisation that depend on the image alone (not on the run's seed), so that numbers compare over
 // steps, world sizes and runs. The network runs in float32 at one batch shape; per-image losses are added in image
-// order: the same bits for any number of ranks. Collective; the result is rank 0's on all ranks.
-ValidationLoss validation_loss(models::UNet& net, const flow::FlowConfig& flow_config, const data::Dataset& dataset,
-                               int64_t images, int64_t net_batch, const parallel::MpiSession& session,
-                               c10::Device device, const Pulse& pulse);
+// order: the same bits for any number of ranks. Collective; the result is rank 0's on all ranks; nothing if a rank was
+// asked to stop.
+std::optional<ValidationLoss> validation_loss(models::UNet& net, const flow::FlowConfig& flow_config,
+                                              const data::Dataset& dataset, int64_t images, int64_t net_batch,
+                                              const parallel::MpiSession& session, c10::Device device,
+                                              const Pulse& pulse);
 
-// A PNG grid of 64 images from fixed noises, classes in turn. All ranks share the work, rank 0 writes. Collective.
-void write_sample_grid(models::UNet& net, const flow::FlowConfig& flow_config, const flow::SampleConfig& config,
+// A PNG grid of 64 images from fixed noises, classes in turn. All ranks share the work, rank 0 writes. False, and
+// nothing is written, if a rank was asked to stop. Collective.
+bool write_sample_grid(models::UNet& net, const flow::FlowConfig& flow_config, const flow::SampleConfig& config,
                        data::ImageShape shape, const std::filesystem::path& file, const parallel::MpiSession& session,
                        c10::Device device, const Pulse& pulse);
 

@@ -25,23 +25,26 @@ HeldOutLook::HeldOutLook(const RunState& state, const TrainConfig& config, const
   }
 }
 
-void HeldOutLook::take(parallel::Watchdog& watchdog) {
+void HeldOutLook::take(parallel::Watchdog& watchdog, const StopSignal& stop) {
   const int64_t step = state_.at.step;
   const Pulse pulse{.works = [&] { watchdog.enter("held-out", step); },
-                    .waits = [&] { watchdog.wait("held-out", step); }};
+                    .waits = [&] { watchdog.wait("held-out", step); },
+                    .stops = [&] { return stop.raised() != 0; }};
   if (data_.val && due(config_.val_every, step)) {
     const auto loss = [&](models::UNet& net) {
       return validation_loss(net, config_.flow_config, *data_.val, config_.val_images, config_.sample.net_batch,
                              session_, device_, pulse);
     };
-    report_.validation(step, "raw", loss(*state_.net));
-    if (!average_name_.empty()) report_.validation(step, average_name_, loss(*best_));
+    const auto raw = loss(*state_.net);
+    if (raw) report_.validation(step, "raw", *raw);
+    const auto average = raw && !average_name_.empty() ? loss(*best_) : std::nullopt;
+    if (average) report_.validation(step, average_name_, *average);
   }
   if (due(config_.sample_every, step)) {
     const std::string file = config_.run_dir + "/samples/" + checkpoint::step_name(step) + ".png";
-    write_sample_grid(*best_, config_.flow_config, config_.sample, data_.train.image_shape(), file, session_, device_,
-                      pulse);
-    report_.samples(step, file);
+    const bool written = write_sample_grid(*best_, config_.flow_config, config_.sample, data_.train.image_shape(), file,
+                                           session_, device_, pulse);
+    if (written) report_.samples(step, file);
   }
 }
 

@@ -19,8 +19,9 @@ class HeldOutLook {
   HeldOutLook(const RunState& state, const TrainConfig& config, const OpenedData& data, Report& report,
               const parallel::MpiSession& session, c10::Device device);
   // Held-out losses of the weights and of their longest average, and a grid of samples of that average (of the weights,
-  // where there is none), if this step asks for them. The watchdog hears of every batch. Collective.
-  void take(parallel::Watchdog& watchdog);
+  // where there is none), if this step asks for them. The watchdog hears of every batch. A signal ends a look before
+  // its next batch, and nothing is said of it. Collective.
+  void take(parallel::Watchdog& watchdog, const StopSignal& stop);
 
  private:
   const RunState& state_;

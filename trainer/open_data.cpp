@@ -11,16 +11,6 @@
 namespace cfm::trainer {
 namespace {
 
-// The newest checkpoint's manifest; empty for a run without one. A damaged one is met, and said, when it is loaded.
-std::optional<checkpoint::Manifest> newest_manifest(const std::string& run_dir) {
-  const std::vector<int64_t> steps = checkpoint::committed_steps(run_dir);
-  for (auto step = steps.rbegin(); step != steps.rend(); ++step) try {
-      return checkpoint::read_manifest(checkpoint::checkpoints_folder(run_dir) / checkpoint::step_name(*step));
-    } catch (const Error&) {
-    }
-  return {};
-}
-
 // --data_groups, or what the run has: a resume cannot change it, for the order of samples depends on it. Collective.
 int64_t groups_of_run(const TrainConfig& config, const parallel::MpiSession& session,
                       const parallel::NodeLayout& layout) {
@@ -45,7 +35,17 @@ int64_t groups_of_run(const TrainConfig& config, const parallel::MpiSession& ses
 
 }  // namespace
 
-OpenedData open_data(const TrainConfig& config, const parallel::MpiSession& session, data::Hdf5Process& hdf5) {
+std::optional<checkpoint::Manifest> newest_manifest(const std::string& run_dir) {
+  const std::vector<int64_t> steps = checkpoint::committed_steps(run_dir);
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) try {
+      return checkpoint::read_manifest(checkpoint::checkpoints_folder(run_dir) / checkpoint::step_name(*step));
+    } catch (const Error&) {
+    }
+  return {};
+}
+
+OpenedData open_data(const TrainConfig& config, const parallel::MpiSession& session, const StopSignal& stop,
+                     data::Hdf5Process& hdf5) {
   const parallel::NodeLayout layout = parallel::node_layout(session, config.ranks_per_node);
   const int64_t groups = groups_of_run(config, session, layout);
   data::DatasetOptions options{.data_mode = config.data_mode,
@@ -54,7 +54,9 @@ OpenedData open_data(const TrainConfig& config, const parallel::MpiSession& sess
                                .stage_dir = config.stage_dir,
                                .ranks = parallel::ranks_of(session, layout),
                                .hdf5 = &hdf5,
-                               .metadata_only = false};
+                               .metadata_only = false,
+                               .labels_from_one = {},
+                               .stopped = [&stop] { return stop.raised() != 0; }};
   OpenedData data{
       .train = data::Dataset::open(config.train_data, options), .val = {}, .data_groups = groups, .layout = layout};
   if (config.val_data.empty() || config.val_every == 0) return data;

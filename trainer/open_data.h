@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "checkpoint/manifest.h"
 #include "data/dataset.h"
 #include "data/hdf5_process.h"
 #include "data/loader.h"
@@ -19,9 +20,14 @@ struct OpenedData {
   parallel::NodeLayout layout;  // of the ranks, as the data sees them
 };
 
+// The newest committed checkpoint's manifest that can be read; nothing for a run without one.
+std::optional<checkpoint::Manifest> newest_manifest(const std::string& run_dir);
+
 // Opens and checks --train_data and --val_data. With data groups a node opens its own files only, or copies of them in
-// --stage_dir. A fault on any rank is all ranks' fault. Collective.
-OpenedData open_data(const TrainConfig& config, const parallel::MpiSession& session, data::Hdf5Process& hdf5);
+// --stage_dir. A fault on any rank is all ranks' fault. A signal that comes meanwhile ends it: SharedError(kRequeue).
+// Collective.
+OpenedData open_data(const TrainConfig& config, const parallel::MpiSession& session, const StopSignal& stop,
+                     data::Hdf5Process& hdf5);
 
 // The configuration with channels, image size and classes taken from the data; throws SharedError if they do not fit
 // it.

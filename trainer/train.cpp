@@ -39,7 +39,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   const int threads = parallel::use_threads(session, asked.threads);
   prepare_run_dir(asked, session);
   const std::unique_ptr<Lease> lease = own_run(asked, session, stop);
-  const OpenedData data = open_data(asked, session, hdf5);
+  const OpenedData data = open_data(asked, session, stop, hdf5);
   const TrainConfig config = fitted_to_data(asked, data);
   const flow::DrawConfig draws = draw_config(config);
   data::Fingerprint fingerprint = data.train.fingerprint();
@@ -140,7 +140,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
 
     // checkpoint, written while training goes on; a look at held-out images and samples
     checkpoints.take(at.step == config.steps || stopping);
-    look.take(watchdog);
+    look.take(watchdog, stop);
   }
 
   if (control.pending()) hear();
