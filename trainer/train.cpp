@@ -1,10 +1,5 @@
 #include "trainer/train.h"
 
-#include <ATen/ops/sum.h>
-#include <ATen/ops/zeros.h>
-
-#include <cmath>
-
 #include "data/loader.h"
 #include "parallel/device.h"
 #include "parallel/gradient_reducer.h"
@@ -12,7 +7,6 @@
 #include "parallel/step_control.h"
 #include "parallel/threads.h"
 #include "parallel/watchdog.h"
-#include "trainer/autocast.h"
 #include "trainer/batch.h"
 #include "trainer/checkpoints.h"
 #include "trainer/coupled_noise.h"
@@ -25,6 +19,7 @@
 #include "trainer/report.h"
 #include "trainer/resume.h"
 #include "trainer/run_state.h"
+#include "trainer/step.h"
 #include "trainer/stopwatch.h"
 
 namespace cfm::trainer {
@@ -64,9 +59,8 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   Checkpoints checkpoints(state, config, fingerprint, bits, store, report, watchdog);
   HeldOutLook look(state, config, data, report, session, device);
 
-  const double weight = static_cast<double>(session.size()) / static_cast<double>(config.global_batch);
-  const bool labelled = config.model.num_classes > 0;
   PhaseClock phases(watchdog);
+  const StepTools tools{config, session, device, draws, state, reducer, loader, phases};
   StepMeasure measure;  // of the step before, while its report is under way
   const auto hear = [&] { return report.step(measure, checkpoints.hear(measure.step, control.collect())); };
   int64_t skipped = 0;
@@ -74,64 +68,22 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   const int64_t first_step = at.step + 1;
 
   while (at.step < config.steps && !stopping) {
+    // shard -> batch -> velocity -> loss -> gradient over ranks -> guard -> optimizer -> averages (trainer/step.cpp)
     const Stopwatch watch;
-    at::Tensor loss_sum = at::zeros({}, at::TensorOptions(device).dtype(at::kFloat));
-    reducer.begin_step();
-    for (int64_t micro = 0; micro < loader.micro_batches_per_step(); ++micro) {
-      // shard -> batch -> point of the path; t = 0 is noise, t = 1 is data
-      phases.enter(Phase::kData, at.step);
-      const data::Batch host = loader.next();  // images uint8 [B,C,H,W], labels [B], draws
-      phases.enter(Phase::kTransfer, at.step);
-      const TrainingBatch batch = to_training_batch(host, draws, labelled, device);  // x1, x0 [B,C,H,W], t [B]
-      const flow::TrainingPoint point =                                              // input, target [B,C,H,W]
-          flow::training_point(config.flow_config, batch.x0, batch.x1, batch.t, config.times);
-      // point -> the network's output -> loss -> gradients
-      phases.enter(Phase::kForward, at.step);
-      const models::DropoutKey dropout{config.seed, static_cast<uint64_t>(host.first_draw)};
-      const at::Tensor losses = [&] {
-        const Autocast autocast(config.precision == "bf16", device.type());
-        const at::Tensor F =
-            state.net->forward(in_format(point.input, config.channels_last), point.t, batch.labels, &dropout);
-        return flow::loss(F, point);  // [B]
-      }();
-      const at::Tensor micro_loss = losses.sum();
-      loss_sum += micro_loss.detach();
-      phases.enter(Phase::kBackward, at.step);
-      if (micro + 1 == loader.micro_batches_per_step()) reducer.sync_next_backward();
-      (micro_loss * finite_or_nan(weight, micro_loss)).backward();
-    }
-    reducer.finish();
-
-    // guard -> clip -> optimizer -> EMA: the reduced gradient and its norm are the same on every rank
-    phases.enter(Phase::kOptimizer, at.step);
-    const std::vector<at::Tensor> gradients = reducer.gradients();
-    const double norm = agreed_gradient_norm(gradients, session);
-    const double lr = lr_at(config.schedule, at.step, config.steps);
-    const bool finite = std::isfinite(norm);
-    if (finite) {
-      checkpoints.await_copy();  // from here on the state changes
-      clip_gradients(gradients, norm, config.clip_norm);
-      state.optimizer.step(gradients, lr, at.optimizer_steps);
-      phases.enter(Phase::kEma, at.step);
-      state.ema.update(at.optimizer_steps);
-      ++at.optimizer_steps;
-    }
-    skipped = finite ? 0 : skipped + 1;
-    reducer.zero_gradients();
-    ++at.step;
-    at.images_seen += config.global_batch;
+    const StepMade made = make_step(tools, [&] { checkpoints.await_copy(); });
+    skipped = made.skipped ? skipped + 1 : 0;
 
     // what all ranks know of the step before; a request to stop is met by all after the same step
     if (control.pending()) stopping = hear();
-    measure = {.loss_sum = loss_sum.item<double>(),
+    measure = {.loss_sum = made.loss_sum.item<double>(),
                .data_wait_seconds = loader.take_wait_seconds(),
                .exposed_reduce_seconds = reducer.exposed_seconds(),
                .step_seconds = watch.seconds(),
                .phase_seconds = phases.take(),
-               .gradient_norm = norm,
-               .lr = lr,
+               .gradient_norm = made.gradient_norm,
+               .lr = made.lr,
                .step = at.step,
-               .skipped = !finite,
+               .skipped = made.skipped,
                .checkpoint_written = checkpoints.written()};
     control.post(to_report(measure, stop.raised() != 0, session.rank(), session.size()));
     // now: whoever watches the start waits for it
