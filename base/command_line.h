@@ -21,6 +21,8 @@ struct ProgramHelp {
   std::string example;              // a command line that works
   std::string defined_in;           // flags of this source file are the program's: __FILE__ of its flags.cpp
   std::vector<std::string> groups;  // in the order in which help and tables show them
+  std::string legend = "";          // a paragraph for --help, behind the usage: what the marks mean
+  std::function<std::string(const std::string& flag)> mark = {};  // what --help puts behind a flag's text, or nothing
 };
 
 // One flag as it now stands. `group` and `help` are what stands before and behind the first ": " of its description.

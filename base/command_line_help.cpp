@@ -71,13 +71,15 @@ std::string help_text(const ProgramHelp& program) {
       program.name + ": " + program.summary + "\n\nusage: " + program.name +
       " [--flagfile=FILE] [--name=value ...]\n  A flagfile has one --name=value a line, # comments, and may name "
       "others; the command line wins.\n";
+  if (!program.legend.empty()) text += "  " + wrapped(program.legend, 2, kWidth - 2) + "\n";
   std::string group;
   for (const FlagSetting& flag : flag_settings(program)) {
     if (flag.group != group) text += "\n" + flag.group + "\n";
     group = flag.group;
     const std::string spelling = "  --" + flag.name + "=" + flag.default_value;
     text += spelling.size() + 2 > kColumn ? spelling + "\n" + std::string(kColumn, ' ') : padded(spelling, kColumn);
-    text += wrapped(flag.help, kColumn, kWidth - kColumn) + "\n";
+    const std::string mark = program.mark ? program.mark(flag.name) : "";
+    text += wrapped(flag.help + (mark.empty() ? "" : " [" + mark + "]"), kColumn, kWidth - kColumn) + "\n";
   }
   return text + "\nexample: " + program.example + "\n";
 }

@@ -49,6 +49,11 @@ FileRecord file_from_json(const json& object, const std::string& where) {
   return record;
 }
 
+Branch branch_from_json(const json& object, const std::string& where) {
+  return {value_of<std::string>(object, "run", where), value_of<int64_t>(object, "step", where),
+          value_of<std::string>(object, "manifest_xxh3_128", where), value_of<int64_t>(object, "updates", where)};
+}
+
 }  // namespace
 
 std::string to_json(const Manifest& manifest) {
@@ -70,6 +75,11 @@ std::string to_json(const Manifest& manifest) {
            {"flags", manifest.flags},
            {"last_bits", manifest.last_bits},
            {"files", files}};
+  if (const auto& branch = manifest.branched_from)
+    all["branched_from"] = {{"run", branch->run},
+                            {"step", branch->step},
+                            {"manifest_xxh3_128", branch->manifest_hash},
+                            {"updates", branch->updates}};
   const std::string text = canonical(all);
   all[kHashKey] = xxh3_128_hex(text.data(), text.size());
   return canonical(all);
@@ -104,6 +114,7 @@ Manifest manifest_from_json(const std::string& text, const std::string& where) {
   m.model = value_of<Metadata>(all, "model", where);
   m.flags = value_of<Metadata>(all, "flags", where);
   m.last_bits = value_of<Metadata>(all, "last_bits", where);
+  if (all.contains("branched_from")) m.branched_from = branch_from_json(all["branched_from"], where);
   check(all.contains("files") && all["files"].is_array(), where + " has no list 'files'");
   for (const json& file : all["files"]) m.files.push_back(file_from_json(file, where));
   return m;

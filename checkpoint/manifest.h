@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,15 @@ struct Progress {
   int64_t optimizer_steps = 0;  // updates that were applied
 };
 
+// Where a run that began from a checkpoint of another one comes from.
+struct Branch {
+  std::string run;            // its folder, absolute
+  int64_t step = 0;           // of the checkpoint
+  std::string manifest_hash;  // XXH3-128 of its manifest.json
+  int64_t updates = 0;        // that its averages had seen: their warm-up is not gone through again
+  bool operator==(const Branch&) const = default;
+};
+
 // manifest.json: everything about a checkpoint but its tensors. docs/formats.md has every key.
 struct Manifest {
   int format_version = kFormatVersion;
@@ -30,6 +40,7 @@ struct Manifest {
   Metadata model;      // the network's configuration
   Metadata flags;      // every flag of the run
   Metadata last_bits;  // what decides the last bits: threads, instruction set, ranks, device, LibTorch, ...
+  std::optional<Branch> branched_from;
   std::vector<FileRecord> files;
 };
 

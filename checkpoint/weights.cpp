@@ -154,6 +154,7 @@ Metadata to_metadata(const WeightsInfo& info) {
                     {"dataset_images_fingerprint", info.dataset_images_fingerprint}};
   for (const auto& [name, value] : models::to_metadata(info.model)) metadata[kModelPrefix + name] = value;
   for (const auto& [name, value] : info.path_parameters) metadata[kPathPrefix + name] = value;
+  if (!info.branched_from.empty()) metadata["branched_from"] = info.branched_from;
   return metadata;
 }
 
@@ -179,6 +180,7 @@ WeightsInfo weights_info(const Metadata& metadata, const std::string& where) {
   info.dataset_fingerprint = reader.text("dataset_fingerprint");
   if (metadata.contains("dataset_images_fingerprint"))  // not in the first files of this version
     info.dataset_images_fingerprint = reader.text("dataset_images_fingerprint");
+  if (metadata.contains("branched_from")) info.branched_from = reader.text("branched_from");
   return info;
 }
 

@@ -21,6 +21,7 @@ struct WeightsInfo {
   int64_t step = 0;
   std::string dataset_fingerprint = {};         // of the files
   std::string dataset_images_fingerprint = {};  // of the images, whatever their order; empty: not known
+  std::string branched_from = {};               // "RUN@STEP" that the run began from; empty: from nothing
 };
 
 Metadata to_metadata(const WeightsInfo& info);

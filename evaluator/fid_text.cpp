@@ -51,7 +51,8 @@ Json samples_json(const FidInputs& inputs) {
           {"objective", info.objective},
           {"t_end", info.t_end},
           {"training_dataset_fingerprint", info.dataset_fingerprint},
-          {"training_dataset_images_fingerprint", info.dataset_images_fingerprint}};
+          {"training_dataset_images_fingerprint", info.dataset_images_fingerprint},
+          {"branched_from", info.branched_from}};
 }
 
 }  // namespace

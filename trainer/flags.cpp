@@ -5,11 +5,16 @@
 #include <sstream>
 
 #include "base/command_line.h"
+#include "trainer/flag_classes.h"
 
 DEFINE_string(run_dir, "", "run: folder of checkpoints, events and samples; the same command resumes from it");
 DEFINE_int64(steps, 0, "run: optimizer steps in all");
 DEFINE_uint64(seed, 0, "run: key of everything random");
 DEFINE_string(init_from, "", "run: weights file (.safetensors) to start from; not needed once there is a checkpoint");
+DEFINE_string(
+    branch_from, "",
+    "run: RUN@STEP: a new run from the weights and averages of that checkpoint, at step 0 with fresh moments; "
+    "not needed once there is a checkpoint");
 DEFINE_bool(allow_other_data, false, "run: resume although --train_data is not what the run was trained on");
 DEFINE_string(device, "auto", "run: auto, cpu or cuda (auto: cuda in a program built for it, else cpu)");
 DEFINE_int32(threads, 0, "run: of the network on each rank; 0: OMP_NUM_THREADS, or cores over ranks");
@@ -118,19 +123,23 @@ DEFINE_string(metrics_run, "", "metrics: the run's name, as the label `run`; emp
 namespace cfm::trainer {
 
 ProgramHelp program_help() {
-  return {.name = "cfm_train",
-          .summary = "trains a continuous normalizing flow by Conditional Flow Matching; the same command resumes",
-          .example = "mpirun -n 2 cfm_train --flagfile=configs/digits.flags --run_dir=runs/digits",
-          .defined_in = __FILE__,
-          .groups = {"run", "data", "reading", "flow", "network", "optimizer", "output", "metrics"}};
+  return {
+      .name = "cfm_train",
+      .summary = "trains a continuous normalizing flow by Conditional Flow Matching; the same command resumes",
+      .example = "mpirun -n 2 cfm_train --flagfile=configs/digits.flags --run_dir=runs/digits",
+      .defined_in = __FILE__,
+      .groups = {"run", "data", "reading", "flow", "network", "optimizer", "output", "metrics"},
+      .legend =
+          "When a run is resumed, flags without a mark may change; those marked [continuing] change what is "
+          "learnt from there on, and events.jsonl says so; those marked [fixed] are what the run is: to "
+          "change them is refused.",
+      .mark = [](const std::string& flag) {
+        const FlagRule* const rule = rule_of(flag);
+        return std::string(rule == nullptr || rule->flag_class == FlagClass::kFree ? "" : class_name(rule->flag_class));
+      }};
 }
 
 namespace {
-
-bool decides_numbers(const FlagSetting& flag) {
-  return flag.name == "steps" || flag.group == "data" || flag.group == "flow" || flag.group == "network" ||
-         flag.group == "optimizer";
-}
 
 // "1,2,2" as numbers; adds a problem that names the flag if it is something else.
 template <class Number>
@@ -191,6 +200,7 @@ TrainConfig config_from_flags(Problems& problems) {
   config.steps = FLAGS_steps;
   config.seed = FLAGS_seed;
   config.init_from = FLAGS_init_from;
+  config.branch_from = FLAGS_branch_from;
   config.device = FLAGS_device;
   config.threads = FLAGS_threads;
   config.step_timeout = FLAGS_step_timeout;
@@ -247,10 +257,7 @@ TrainConfig train_config_from_flags() {
   TrainConfig config = config_from_flags(problems);
   for (const std::string& problem : config.validate()) problems.push_back(problem);
   check_no_problems(problems);
-  for (const FlagSetting& flag : flag_settings(program_help())) {
-    config.flags[flag.name] = flag.value;
-    if (decides_numbers(flag)) config.deciding_flags.push_back(flag.name);
-  }
+  for (const FlagSetting& flag : flag_settings(program_help())) config.flags[flag.name] = flag.value;
   config.settings = settings_table(program_help());
   return config;
 }

@@ -47,8 +47,9 @@ void Report::note(const std::string& text) {
   say(text);
 }
 
-void Report::start(const checkpoint::Progress& at, bool resumed, const OpenedData& data, int64_t parameters,
-                   int threads, c10::Device device) {
+void Report::start(const RunState& state, const std::optional<std::vector<FlagChange>>& resumed, const OpenedData& data,
+                   int64_t parameters, int threads, c10::Device device) {
+  const checkpoint::Progress& at = state.at;
   const data::Fingerprint& fingerprint = data.train.fingerprint();
   first_step_ = at.step;
   note("run        " + config_.run_dir +
@@ -78,6 +79,11 @@ void Report::start(const checkpoint::Progress& at, bool resumed, const OpenedDat
                           {"dataset_fingerprint", fingerprint.files},
                           {"dataset_images_fingerprint", fingerprint.images}});
   if (resumed) events_.write("rewind_to", {{"step", at.step}});
+  if (const auto& from = state.branched_from; from && !resumed)
+    events_.write("branch", {{"step", at.step}, {"from_run", from->run}, {"from_step", from->step}});
+  for (const FlagChange& change : resumed.value_or(std::vector<FlagChange>()))
+    events_.write("config_change",
+                  {{"step", at.step}, {"flag", change.flag}, {"old", change.then}, {"new", change.now}});
 }
 
 bool Report::step(const StepMeasure& measure, const parallel::StepSummary& summary) {

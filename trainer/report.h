@@ -4,13 +4,16 @@
 
 #include <c10/core/Device.h>
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "checkpoint/manifest.h"
 #include "metrics/event_log.h"
 #include "metrics/progress.h"
 #include "trainer/held_out.h"
 #include "trainer/open_data.h"
+#include "trainer/resume.h"
 #include "trainer/run_metrics.h"
 #include "trainer/step_measure.h"
 #include "trainer/train.h"
@@ -24,8 +27,9 @@ class Report {
  public:
   Report(const TrainConfig& config, const parallel::MpiSession& session);  // collective
 
-  void start(const checkpoint::Progress& at, bool resumed, const OpenedData& data, int64_t parameters, int threads,
-             c10::Device device);
+  // `resumed`: what has changed since the checkpoint that the run goes on from; nothing for one that begins.
+  void start(const RunState& state, const std::optional<std::vector<FlagChange>>& resumed, const OpenedData& data,
+             int64_t parameters, int threads, c10::Device device);
   // A line that does not break the progress line.
   void note(const std::string& text);
   // The step that `measure` describes, with what all ranks reported of it. Returns whether one was asked to stop.

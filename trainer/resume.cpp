@@ -2,40 +2,32 @@
 
 #include <ATen/core/grad_mode.h>
 
-#include <set>
-
 #include "base/log.h"
-#include "base/number_text.h"
 #include "base/source_revision.h"
+#include "trainer/start_weights.h"
 
 namespace cfm::trainer {
 namespace {
 
-// Fields of the network that do not change what weights mean.
-const std::set<std::string> kOfTrainingOnly{"activation_checkpointing", "dropout", "zero_init"};
-// Fields that follow from the data.
-const std::set<std::string> kOfTheData{"image_size", "in_channels", "out_channels"};
+// Both values of a flag, from where each is kept; nothing where the checkpoint does not say.
+struct Values {
+  std::string then, now;
+};
 
-// Flags that a resume may not change. Where a checkpoint is older than a flag it was made with the value beside it.
-const std::vector<std::pair<std::string, std::string>> kOfTheRun{{"path", "ot"},
-                                                                 {"sigma_min", ""},
-                                                                 {"vp_b0", ""},
-                                                                 {"vp_b1", ""},
-                                                                 {"ve_smin", ""},
-                                                                 {"ve_smax", ""},
-                                                                 {"polynomial_n", ""},
-                                                                 {"objective", "fm"},
-                                                                 {"time_sampling", "uniform"},
-                                                                 {"stratified", "false"},
-                                                                 {"logit_mean", ""},
-                                                                 {"logit_std", ""},
-                                                                 {"coupling", "independent"},
-                                                                 {"ot_block", ""},
-                                                                 {"ema_decays", ""},
-                                                                 {"ema_warmup", ""},
-                                                                 {"horizontal_flip", ""},
-                                                                 {"label_drop", ""},
-                                                                 {"optimizer", ""}};
+std::optional<Values> values_of(const FlagRule& rule, const checkpoint::Manifest& manifest, const TrainConfig& config,
+                                const checkpoint::Metadata& model_now) {
+  const std::string name = rule.name;
+  if (name == "seed") return Values{std::to_string(manifest.seed), std::to_string(config.seed)};
+  if (name == "data_groups") return Values{std::to_string(manifest.data_groups), std::to_string(config.data_groups)};
+  if (const auto of_model = model_now.find(name); of_model != model_now.end()) {
+    const auto then = manifest.model.find(name);
+    if (then == manifest.model.end()) return {};
+    return Values{then->second, of_model->second};
+  }
+  const auto then = manifest.flags.find(name), now = config.flags.find(name);
+  if (now == config.flags.end() || (then == manifest.flags.end() && *rule.before == '\0')) return {};
+  return Values{then == manifest.flags.end() ? rule.before : then->second, now->second};
+}
 
 // What differs between the data of a checkpoint and these; empty if they are the same files.
 std::string other_data(const checkpoint::Manifest& manifest, const data::Fingerprint& now) {
@@ -49,43 +41,68 @@ std::string other_data(const checkpoint::Manifest& manifest, const data::Fingerp
 
 std::string shown(const std::string& value) { return value.empty() ? "empty" : value; }
 
-std::string flag_change(const std::string& name, const std::string& then, const std::string& now,
-                        const TrainConfig& config) {
-  std::string line =
-      "--" + name + " was " + shown(then) + ", is " + shown(now) + ": the run goes on with " + shown(now);
-  if (name == "steps" && config.schedule.lr_decay != "constant") line += ", and --lr decays until then";
+std::string spelling(const FlagChange& change) {
+  return rule_of(change.flag) == nullptr ? "the network's " + change.flag : "--" + change.flag;
+}
+
+// Where weights keep their meaning, a run of its own may begin from them.
+std::string ways_out(const FlagChange& change, const TrainConfig& config) {
+  if (rule_of(change.flag) == nullptr)
+    return "Give data of the old shape, or another --run_dir for a run from nothing.";
+  if (decides_meaning(change.flag, config))
+    return "Give --" + change.flag + "=" + change.then + ", or another --run_dir for a run from nothing.";
+  return "Give --" + change.flag + "=" + change.then + ", or begin a run of its own from these weights: another " +
+         "--run_dir, and --branch_from=RUN@STEP.";
+}
+
+std::string text_of(const FlagChange& change, const TrainConfig& config) {
+  std::string line = "--" + change.flag + " was " + shown(change.then) + ", is " + shown(change.now) +
+                     ": the run goes on with " + shown(change.now);
+  if (change.flag == "steps" && config.schedule.lr_decay != "constant") line += ", and --lr decays until then";
   return line;
 }
 
 }  // namespace
 
+std::vector<FlagChange> flag_changes(const checkpoint::Manifest& manifest, const TrainConfig& config) {
+  std::vector<FlagChange> changes;
+  const checkpoint::Metadata model = models::to_metadata(config.model);
+  for (const FlagRule& rule : flag_rules()) {
+    const std::string name = rule.name;
+    if (name == "check" || name == "branch_from") continue;
+    const auto values = values_of(rule, manifest, config, model);
+    if (!values || values->then == values->now) continue;
+    changes.push_back({name, values->then, values->now, name == "train_data" ? FlagClass::kFree : rule.flag_class});
+  }
+  for (const auto& [name, now] : model) {
+    const auto then = manifest.model.find(name);
+    if (rule_of(name) == nullptr && then != manifest.model.end() && then->second != now)
+      changes.push_back({name, then->second, now, FlagClass::kFixed});
+  }
+  return changes;
+}
+
+Problems resume_problems(const checkpoint::Manifest& manifest, const TrainConfig& config,
+                         const data::Fingerprint& fingerprint) {
+  Problems problems;
+  const std::string other = config.allow_other_data ? "" : other_data(manifest, fingerprint);
+  if (!other.empty())
+    problems.push_back("--train_data=" + config.train_data + " is not what the run was trained on: " + other +
+                       ". Give the old data; or go on with these by --allow_other_data; or begin a run of its own: " +
+                       "another --run_dir, and --branch_from=RUN@STEP.");
+  for (const FlagChange& change : flag_changes(manifest, config)) {
+    if (change.flag_class != FlagClass::kFixed) continue;
+    problems.push_back(spelling(change) + " is " + shown(change.now) + ", the run's checkpoint was made with " +
+                       shown(change.then) + ": a resume cannot change it. " + ways_out(change, config));
+  }
+  const std::string branch = branch_problem(manifest, config);
+  if (!branch.empty()) problems.push_back(branch);
+  return problems;
+}
+
 void check_resumable(const checkpoint::Manifest& manifest, const TrainConfig& config,
                      const data::Fingerprint& fingerprint) {
-  Problems problems;
-  const auto same = [&](const std::string& what, const std::string& then, const std::string& now) {
-    if (then != now)
-      problems.push_back(what + " is " + shown(now) + ", the run's checkpoint was made with " + shown(then) +
-                         ": a resume cannot change it. Give the old value, or another --run_dir.");
-  };
-  same("--seed", std::to_string(manifest.seed), std::to_string(config.seed));
-  same("--data_groups", std::to_string(manifest.data_groups), std::to_string(config.data_groups));
-  if (!config.allow_other_data) {
-    const std::string other = other_data(manifest, fingerprint);
-    if (!other.empty())
-      problems.push_back("--train_data=" + config.train_data + " is not what the run was trained on: " + other +
-                         ". Give the old data, or another --run_dir; --allow_other_data goes on with these.");
-  }
-  for (const auto& [name, now] : models::to_metadata(config.model)) {
-    const auto then = manifest.model.find(name);
-    if (name != "activation_checkpointing" && then != manifest.model.end())
-      same("the network's " + name, then->second, now);
-  }
-  for (const auto& [name, before] : kOfTheRun) {
-    const auto found = manifest.flags.find(name), now = config.flags.find(name);
-    const std::string then = found == manifest.flags.end() ? before : found->second;
-    if (!then.empty() && now != config.flags.end()) same("--" + name, then, now->second);
-  }
-  check_no_problems(problems);
+  check_no_problems(resume_problems(manifest, config, fingerprint));
 }
 
 std::vector<std::string> changes_since(const checkpoint::Manifest& manifest, const TrainConfig& config,
@@ -93,11 +110,11 @@ std::vector<std::string> changes_since(const checkpoint::Manifest& manifest, con
   std::vector<std::string> changes;
   const std::string other = other_data(manifest, fingerprint);
   if (!other.empty()) changes.push_back("--allow_other_data: the run goes on with " + other);
-  for (const std::string& name : config.deciding_flags) {
-    const auto then = manifest.flags.find(name), now = config.flags.find(name);
-    if (then == manifest.flags.end() || now == config.flags.end() || then->second == now->second) continue;
-    if (name == "steps" && config.steps <= manifest.progress.step) continue;  // nothing goes on: the end says so
-    changes.push_back(flag_change(name, then->second, now->second, config));
+  for (const FlagChange& change : flag_changes(manifest, config)) {
+    const FlagRule* const rule = rule_of(change.flag);
+    if (change.flag_class == FlagClass::kFixed || rule == nullptr || !rule->said) continue;
+    if (change.flag == "steps" && config.steps <= manifest.progress.step) continue;  // nothing goes on: the end says so
+    changes.push_back(text_of(change, config));
   }
   if (manifest.source_revision != source_revision()) {
     changes.push_back("the program was built from " + manifest.source_revision + ", is from " + source_revision() +
@@ -113,66 +130,37 @@ std::vector<std::string> changes_since(const checkpoint::Manifest& manifest, con
   return changes;
 }
 
-bool resume(RunState& state, const TrainConfig& config, data::Fingerprint& fingerprint,
-            const checkpoint::Metadata& last_bits, checkpoint::Store& store, const parallel::MpiSession& session) {
+std::vector<FlagChange> changes_to_record(const checkpoint::Manifest& manifest, const TrainConfig& config,
+                                          const data::Fingerprint& fingerprint) {
+  if (config.steps <= manifest.progress.step) return {};
+  std::vector<FlagChange> record = flag_changes(manifest, config);
+  std::erase_if(record, [&](const FlagChange& change) {
+    const bool moves_decay = change.flag == "steps" && config.schedule.lr_decay != "constant";
+    return change.flag_class != FlagClass::kContinuing && !moves_decay;
+  });
+  if (!other_data(manifest, fingerprint).empty()) {
+    const data::Fingerprint then{manifest.dataset_images_fingerprint, manifest.dataset_fingerprint};
+    record.push_back({"train_data", then.text(), fingerprint.text(), FlagClass::kFixed});
+  }
+  return record;
+}
+
+std::optional<std::vector<FlagChange>> resume(RunState& state, const TrainConfig& config,
+                                              data::Fingerprint& fingerprint, const checkpoint::Metadata& last_bits,
+                                              checkpoint::Store& store, const parallel::MpiSession& session) {
   const at::NoGradGuard no_grad;
   auto manifest = store.load_newest(parts_of(state, config, fingerprint), [&](const checkpoint::Manifest& found) {
     check_resumable(found, config, fingerprint);
   });
-  if (!manifest) return false;
+  if (!manifest) return {};
   state.at = manifest->progress;
+  state.branched_from = manifest->branched_from;
   if (fingerprint.images.empty() && fingerprint.files == manifest->dataset_fingerprint)
     fingerprint.images = manifest->dataset_images_fingerprint;  // once known, not forgotten
   if (session.rank() == 0) {
     for (const std::string& change : changes_since(*manifest, config, fingerprint, last_bits)) say("resume: " + change);
   }
-  return true;
-}
-
-void check_same_meaning(const checkpoint::WeightsInfo& info, const TrainConfig& config) {
-  Problems problems;
-  const auto same = [&](const std::string& what, const std::string& then, const std::string& now,
-                        const std::string& remedy) {
-    if (then != now)
-      problems.push_back("--init_from=" + config.init_from + ": " + what + " was " + then + " there, is " + now +
-                         " here: its weights would mean something else. " + remedy);
-  };
-  const auto then = models::to_metadata(info.model);
-  for (const auto& [name, now] : models::to_metadata(config.model)) {
-    if (kOfTrainingOnly.contains(name)) continue;
-    same("the network's " + name, then.at(name), now,
-         kOfTheData.contains(name) ? "Give --train_data of the same shape."
-                                   : "Give --" + name + "=" + then.at(name) + ".");
-  }
-  const flow::Path& path = config.flow_config.path;
-  same("the objective", info.objective, config.flow_config.objective, "Give --objective=" + info.objective + ".");
-  same("the path", info.path, path.path, "Give --path=" + info.path + ".");
-  for (const auto& [name, now] : flow::path_parameters(path)) {
-    const auto found = info.path_parameters.find(name);
-    if (info.path != path.path || name == "sigma_min" || found == info.path_parameters.end()) continue;
-    same("the path's " + name, found->second, now, "Give --" + name + "=" + found->second + ".");
-  }
-  check_no_problems(problems);
-}
-
-void start_from_weights(RunState& state, const TrainConfig& config, const parallel::MpiSession& session) {
-  if (config.init_from.empty()) return;
-  checkpoint::WeightsInfo info;
-  parallel::agree_on(session, [&] {
-    info = checkpoint::weights_info(checkpoint::read_safetensors_metadata(config.init_from), config.init_from);
-    check_same_meaning(info, config);
-    const at::NoGradGuard no_grad;
-    checkpoint::load_tensors(checkpoint::read_safetensors(config.init_from).tensors, state.parameters,
-                             config.init_from);
-    state.ema = models::Ema(config.ema, state.parameters);
-  });
-  if (session.rank() != 0) return;
-  say("weights    " + config.init_from + ": " + checkpoint::weights_name(info) + " of step " +
-      std::to_string(info.step));
-  const std::string now = number_text(config.flow_config.path.sigma_min);
-  const auto then = info.path_parameters.find("sigma_min");
-  if (then != info.path_parameters.end() && then->second != now)
-    say("weights    were trained with --sigma_min=" + then->second + ": the run goes on with " + now);
+  return changes_to_record(*manifest, config, fingerprint);
 }
 
 }  // namespace cfm::trainer

@@ -27,6 +27,7 @@ checkpoint::Metadata weights_metadata(const RunState& state, const TrainConfig& 
   info.step = state.at.step;
   info.dataset_fingerprint = fingerprint.files;
   info.dataset_images_fingerprint = fingerprint.images;
+  if (const auto& branch = state.branched_from) info.branched_from = branch->run + "@" + std::to_string(branch->step);
   return checkpoint::to_metadata(info);
 }
 
@@ -41,7 +42,8 @@ RunState fresh_state(const TrainConfig& config, c10::Device device) {
           .parameters = parameters,
           .ema = models::Ema(config.ema, parameters),
           .optimizer = Optimizer(config.optimizer, parameters),
-          .at = {}};
+          .at = {},
+          .branched_from = {}};
 }
 
 std::vector<checkpoint::Part> parts_of(const RunState& state, const TrainConfig& config,
@@ -71,6 +73,7 @@ checkpoint::Manifest manifest_of(const RunState& state, const TrainConfig& confi
   manifest.model = models::to_metadata(config.model);
   manifest.flags = config.flags;
   manifest.last_bits = last_bits;
+  manifest.branched_from = state.branched_from;
   return manifest;
 }
 

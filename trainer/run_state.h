@@ -3,6 +3,7 @@
 // this.
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "checkpoint/manifest.h"
@@ -21,6 +22,9 @@ struct RunState {
   models::Ema ema;
   Optimizer optimizer;
   checkpoint::Progress at;
+  std::optional<checkpoint::Branch> branched_from;
+  // Updates that the averages have seen: those before a branch count.
+  int64_t averaged_updates() const { return at.optimizer_steps + (branched_from ? branched_from->updates : 0); }
 };
 
 // Fresh weights from config.seed.

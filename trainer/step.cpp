@@ -61,7 +61,7 @@ StepMade make_step(const StepTools& tools, const std::function<void()>& changes)
     clip_gradients(gradients, norm, config.clip_norm);
     state.optimizer.step(gradients, lr, at.optimizer_steps);
     phases.enter(Phase::kEma, at.step);
-    state.ema.update(at.optimizer_steps);
+    state.ema.update(state.averaged_updates());
     ++at.optimizer_steps;
   }
   reducer.zero_gradients();

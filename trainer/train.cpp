@@ -19,6 +19,7 @@
 #include "trainer/report.h"
 #include "trainer/resume.h"
 #include "trainer/run_state.h"
+#include "trainer/start_weights.h"
 #include "trainer/step.h"
 #include "trainer/stopwatch.h"
 
@@ -43,7 +44,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   RunState state = agreed(session, [&] { return fresh_state(config, device); });
   checkpoint::Store store(store_config(config, lease.get()), session);
   const checkpoint::Metadata bits = last_bits(session, device, threads);
-  const bool resumed = resume(state, config, fingerprint, bits, store, session);
+  const auto resumed = resume(state, config, fingerprint, bits, store, session);  // what has changed since
   if (!resumed) start_from_weights(state, config, session);
   checkpoint::Progress& at = state.at;
 
@@ -55,7 +56,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   data::Loader loader(data.train, loading, at.step, at.images_seen, draw_maker(draws, config.global_batch, noise));
   parallel::StepControl control(session);
   Report report(config, session);
-  report.start(at, resumed, data, models::parameter_count(*state.net), threads, device);
+  report.start(state, resumed, data, models::parameter_count(*state.net), threads, device);
   Checkpoints checkpoints(state, config, fingerprint, bits, store, report, watchdog);
   HeldOutLook look(state, config, data, report, session, device);
 

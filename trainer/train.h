@@ -25,7 +25,8 @@ struct TrainConfig {
   std::string run_dir;
   int64_t steps = 0;
   uint64_t seed = 0;
-  std::string init_from;  // weights file to start from; empty: fresh weights
+  std::string init_from;    // weights file to start from; empty: fresh weights
+  std::string branch_from;  // RUN@STEP: checkpoint of another run to start from
   std::string device = "auto";
   int threads = 0;            // of the network on each rank; 0: OMP_NUM_THREADS, or this node's cores over its ranks
   double step_timeout = 600;  // seconds
@@ -75,9 +76,8 @@ struct TrainConfig {
   std::string metrics = "127.0.0.1:0";  // address:port of the endpoint; empty: none
   std::string metrics_advertise, metrics_targets, metrics_textfile, metrics_run;
 
-  checkpoint::Metadata flags;               // all of the above as they were given, for the manifest
-  std::vector<std::string> deciding_flags;  // names of those that change numbers: a resume says which of them changed
-  std::string settings;                     // and as a table, for people
+  checkpoint::Metadata flags;  // all of the above as they were given, for the manifest
+  std::string settings;        // and as a table, for people
 
   Problems validate() const;
 };

@@ -3,6 +3,7 @@
 #include "base/number_text.h"
 #include "data/dataset.h"
 #include "metrics/exporter.h"
+#include "trainer/start_weights.h"
 #include "trainer/train.h"
 
 namespace cfm::trainer {
@@ -24,6 +25,13 @@ Problems TrainConfig::validate() const {
   require(!run_dir.empty(), "--run_dir is missing: the folder that the run is kept in");
   require(!train_data.empty(), "--train_data is missing: a shard file or a folder of shards that cfm_pack wrote");
   require(steps > 0, "--steps=" + std::to_string(steps) + ": must be at least 1");
+  require(init_from.empty() || branch_from.empty(),
+          "--init_from=" + init_from + " and --branch_from=" + branch_from + ": a run has one beginning; give one");
+  try {
+    if (!branch_from.empty()) branch_point(branch_from);
+  } catch (const Error& error) {
+    problems.emplace_back(error.what());
+  }
   require(global_batch > 0, "--global_batch=" + std::to_string(global_batch) +
                                 ": must be at least 1, and no less than the number of ranks");
   require(loader_threads > 0, "--loader_threads=" + std::to_string(loader_threads) + ": must be at least 1");

@@ -51,6 +51,15 @@ TEST(ManifestFile, ComesBackAsItWas) {
   EXPECT_EQ(to_json(back), text);
 }
 
+TEST(ManifestFile, SaysWhereARunThatBranchedComesFromAndIsSilentOtherwise) {
+  Manifest branched = example();
+  EXPECT_EQ(to_json(branched).find("branched_from"), std::string::npos);
+  branched.branched_from = Branch{.run = "/runs/a b", .step = 7, .manifest_hash = "00ff", .updates = 9};
+  const std::string text = to_json(branched);
+  EXPECT_EQ(manifest_from_json(text, "here").branched_from, branched.branched_from);
+  EXPECT_FALSE(manifest_from_json(to_json(example()), "here").branched_from);
+}
+
 TEST(ManifestFile, NoticesEveryFlippedBitThatChangesWhatItSays) {
   const std::string text = to_json(example());
   const json original = json::parse(text);

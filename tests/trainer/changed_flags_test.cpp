@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "support/training_run.h"
 
 namespace cfm::test {
@@ -67,6 +69,7 @@ TEST_F(ChangedFlags, OfWhatTheRunIsAreRefusedNamingBothValues) {
     EXPECT_EQ(finished.exit_code, 2) << finished.output;
     expect_in(finished, changed.name + " is " + changed.now);
     expect_in(finished, "was made with " + changed.then);
+    expect_in(finished, "another --run_dir");
   }
 }
 
@@ -95,6 +98,53 @@ TEST_F(ChangedFlags, OfHowTheRunGoesOnMayChange) {
   }
   ASSERT_EQ(resumed({"--lr=1e-5"}).exit_code, 0);
   EXPECT_EQ(events(folder_->path() / "copy", "step").back().at("lr"), 1e-5);
+}
+
+TEST_F(ChangedFlags, ThatContinueAreEventsWithBothValuesAndTheStepAndFreeOnesAreNot) {
+  const Finished finished = resumed({"--lr=1e-5", "--clip_norm=0.25", "--log_every=1", "--keep_last=7"}, 2);
+  ASSERT_EQ(finished.exit_code, 0) << finished.output;
+  std::map<std::string, nlohmann::json> changes;
+  for (const auto& event : events(folder_->path() / "copy", "config_change")) changes[event.at("flag")] = event;
+  ASSERT_EQ(changes.size(), 2U) << finished.output;
+  EXPECT_EQ(changes.at("lr").at("old"), "1e-04");
+  EXPECT_EQ(changes.at("lr").at("new"), "1e-05");
+  EXPECT_EQ(changes.at("clip_norm").at("old"), "0.5");
+  EXPECT_EQ(changes.at("clip_norm").at("new"), "0.25");
+  for (const auto& [flag, event] : changes) {
+    EXPECT_EQ(event.at("step"), 1) << flag;
+    EXPECT_EQ(event.at("attempt"), 2) << flag;
+  }
+}
+
+TEST_F(ChangedFlags, OtherDataThatAreAllowedAreAnEventToo) {
+  const Finished finished = resumed({"--train_data=" + other_data_, "--allow_other_data=true"});
+  ASSERT_EQ(finished.exit_code, 0) << finished.output;
+  const auto changes = events(folder_->path() / "copy", "config_change");
+  ASSERT_EQ(changes.size(), 1U);
+  EXPECT_EQ(changes[0].at("flag"), "train_data");
+  EXPECT_NE(changes[0].at("old"), changes[0].at("new"));
+}
+
+// A network that is zero has the loss |x1 - x0|^2 of each sample: the loss of a step tells which samples it saw, with
+// which noise. 100 images: the order goes over an epoch's end on the way.
+TEST_F(ChangedFlags, AnotherGlobalBatchGoesOnAtTheNextPositionOfTheSameOrder) {
+  const auto losses_of = [](const std::string& name, const std::vector<std::vector<std::string>>& starts) {
+    for (const auto& flags : starts) {
+      const Finished finished = train(
+          name, std::vector<std::string>{"--lr=1e-30", "--lr_floor=0", "--label_drop=0", "--dropout=0"} + flags, 2);
+      EXPECT_EQ(finished.exit_code, 0) << finished.output;
+    }
+    return losses(folder_->path() / name);
+  };
+  const auto changed = losses_of("changed", {{"--global_batch=40", "--steps=2"}, {"--global_batch=20", "--steps=5"}});
+  const auto same = losses_of("same", {{"--global_batch=20", "--steps=7"}});
+  ASSERT_EQ(changed.size(), 5U);
+  ASSERT_EQ(same.size(), 7U);
+  for (int step = 1; step <= 2; ++step)  // 40 samples of one step are those of two of 20
+    EXPECT_NEAR(changed.at(step) / ((same.at(2 * step - 1) + same.at(2 * step)) / 2), 1, 1e-5);
+  for (int step = 3; step <= 5; ++step) EXPECT_NEAR(changed.at(step) / same.at(step + 2), 1, 1e-5) << step;
+  for (int step = 2; step <= 7; ++step)
+    EXPECT_GT(std::abs(same.at(step) / same.at(step - 1) - 1), 1e-4) << "steps cannot be told apart";
 }
 
 TEST_F(ChangedFlags, ThatDecideNumbersAreSaidAndSoIsWhatDecidesTheLastBits) {

@@ -10,6 +10,7 @@
 #include "trainer/last_bits.h"
 #include "trainer/report.h"
 #include "trainer/resume.h"
+#include "trainer/start_weights.h"
 
 namespace cfm::trainer {
 namespace {
@@ -164,7 +165,7 @@ TEST(InitFrom, TakesWeightsThatMeanTheSame) {
   info.model.zero_init = false;
   info.model.activation_checkpointing = false;
   info.path_parameters["sigma_min"] = "0.1";
-  EXPECT_NO_THROW(check_same_meaning(info, config));
+  EXPECT_NO_THROW(check_same_meaning(info, config, "--init_from=w"));
 }
 
 TEST(Resumable, ACheckpointOlderThanAFlagWasMadeWithWhatThereWasThen) {
@@ -191,9 +192,9 @@ TEST(InitFrom, TellsApartTheNumbersOfAPath) {
   checkpoint::WeightsInfo info = weights_of(config);
   info.path = "vp";
   info.path_parameters = flow::path_parameters(config.flow_config.path);
-  EXPECT_NO_THROW(check_same_meaning(info, config));
+  EXPECT_NO_THROW(check_same_meaning(info, config, "--init_from=w"));
   info.path_parameters["vp_b1"] = "20";
-  EXPECT_THAT([&] { check_same_meaning(info, config); },
+  EXPECT_THAT([&] { check_same_meaning(info, config, "--init_from=" + config.init_from); },
               ThrowsMessage<SharedError>(AllOf(HasSubstr("vp_b1 was 20 there, is 10 here"), HasSubstr("--vp_b1=20"))));
 }
 
@@ -218,7 +219,7 @@ TEST(InitFrom, ListsEachThingThatWouldMeanSomethingElse) {
   info.objective = "sm";
   info.path = "vp";
   info.model.image_size = 64;
-  EXPECT_THAT([&] { check_same_meaning(info, config); },
+  EXPECT_THAT([&] { check_same_meaning(info, config, "--init_from=" + config.init_from); },
               ThrowsMessage<SharedError>(
                   AllOf(HasSubstr("w.safetensors"), HasSubstr("time_scale was 1000 there, is 1 here"),
                         HasSubstr("num_heads was 4 there, is 2 here"), HasSubstr("Give --num_heads=4"),
