@@ -13,6 +13,7 @@ constexpr FlagRule kRules[]{
     // run
     {"allow_other_data", kFree, kUnsaid},
     {"branch_from", kFixed},  // of the start; compared with what the checkpoint says (resume.cpp)
+    {"check", kFree, kUnsaid},
     {"device", kFree, kUnsaid},  // last_bits says it
     {"init_from", kFree, kUnsaid},
     {"lease_seconds", kFree, kUnsaid},

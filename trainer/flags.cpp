@@ -16,6 +16,9 @@ DEFINE_string(
     "run: RUN@STEP: a new run from the weights and averages of that checkpoint, at step 0 with fresh moments; "
     "not needed once there is a checkpoint");
 DEFINE_bool(allow_other_data, false, "run: resume although --train_data is not what the run was trained on");
+DEFINE_bool(check, false,
+            "run: train nothing: show that this launch would work, how long a step and the run take, and what a resume "
+            "would change; exit code 2 if it would not work");
 DEFINE_string(device, "auto", "run: auto, cpu or cuda (auto: cuda in a program built for it, else cpu)");
 DEFINE_int32(threads, 0, "run: of the network on each rank; 0: OMP_NUM_THREADS, or cores over ranks");
 DEFINE_double(step_timeout, 600,
@@ -201,6 +204,7 @@ TrainConfig config_from_flags(Problems& problems) {
   config.seed = FLAGS_seed;
   config.init_from = FLAGS_init_from;
   config.branch_from = FLAGS_branch_from;
+  config.check = FLAGS_check;
   config.device = FLAGS_device;
   config.threads = FLAGS_threads;
   config.step_timeout = FLAGS_step_timeout;

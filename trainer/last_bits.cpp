@@ -83,11 +83,16 @@ Metadata arithmetic_of_rank(int threads) {
           {"onednn", first_line(at::get_mkldnn_version())}};
 }
 
-Metadata last_bits(const parallel::MpiSession& session, c10::Device device, int threads) {
+std::vector<Metadata> arithmetic_of_ranks(const parallel::MpiSession& session, int threads) {
   std::vector<Metadata> by_rank;
   for (const std::string& text : session.control().all_gather(packed(arithmetic_of_rank(threads)))) {
     by_rank.push_back(unpacked(text));
   }
+  return by_rank;
+}
+
+Metadata last_bits(const parallel::MpiSession& session, c10::Device device, int threads) {
+  const std::vector<Metadata> by_rank = arithmetic_of_ranks(session, threads);
   if (session.rank() == 0) {
     for (const std::string& difference : differences_between_ranks(by_rank)) say("ranks      differ: " + difference);
   }

@@ -16,6 +16,9 @@ namespace cfm::trainer {
 // variables that change what oneDNN and MKL choose.
 checkpoint::Metadata arithmetic_of_rank(int threads);
 
+// The same of every rank, by rank. Collective.
+std::vector<checkpoint::Metadata> arithmetic_of_ranks(const parallel::MpiSession& session, int threads);
+
 // arithmetic_of_rank of rank 0, and how the ranks are laid out. Collective; rank 0 says it if another rank's
 // arithmetic differs.
 checkpoint::Metadata last_bits(const parallel::MpiSession& session, c10::Device device, int threads);

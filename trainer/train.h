@@ -27,6 +27,7 @@ struct TrainConfig {
   uint64_t seed = 0;
   std::string init_from;    // weights file to start from; empty: fresh weights
   std::string branch_from;  // RUN@STEP: checkpoint of another run to start from
+  bool check = false;       // trains nothing: trainer/check.h
   std::string device = "auto";
   int threads = 0;            // of the network on each rank; 0: OMP_NUM_THREADS, or this node's cores over its ranks
   double step_timeout = 600;  // seconds
