@@ -1,0 +1,1 @@
+"""What scripts/verify_resume is made of. Standard library only."""
