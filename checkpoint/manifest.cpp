@@ -16,6 +16,20 @@ constexpr const char* kHashKey = "manifest_xxh3_128";
 // Keys are sorted and only integers, strings, lists and objects occur: the text is the same after reading it back.
 std::string canonical(const json& all) { return all.dump(1, ' ', false, json::error_handler_t::replace) + "\n"; }
 
+// Null unless it is JSON, nested no deeper than manifests are: what writes it again would use the stack for each level.
+json parse(const std::string& text) {
+  constexpr int kDeepest = 5;
+  bool too_deep = false;
+  json all = json::parse(
+      text,
+      [&](int depth, json::parse_event_t, json&) {
+        too_deep = too_deep || depth > kDeepest;
+        return !too_deep;
+      },
+      /*allow_exceptions=*/false);
+  return too_deep || all.is_discarded() ? json() : all;
+}
+
 template <typename T>
 T value_of(const json& object, const std::string& key, const std::string& where) {
   check(object.is_object() && object.contains(key), where + " has no '" + key + "'");
@@ -26,7 +40,7 @@ T value_of(const json& object, const std::string& key, const std::string& where)
   } else if constexpr (std::is_same_v<T, uint64_t>) {
     fits = value.is_number_unsigned();
   } else if constexpr (std::is_integral_v<T>) {
-    fits = value.is_number_integer();
+    fits = value.is_number_integer() && (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX);
   } else {
     fits = true;  // a container: the conversion below checks its elements
   }
@@ -86,8 +100,8 @@ std::string to_json(const Manifest& manifest) {
 }
 
 bool manifest_is_intact(const std::string& text) {
-  json all = json::parse(text, nullptr, false);
-  if (!all.is_object() || !all.contains(kHashKey)) return false;
+  json all = parse(text);
+  if (!all.is_object() || !all.contains(kHashKey) || canonical(all) != text) return false;
   const json recorded = all[kHashKey];
   all.erase(kHashKey);
   const std::string rest = canonical(all);
@@ -98,10 +112,9 @@ Manifest manifest_from_json(const std::string& text, const std::string& where) {
   check(manifest_is_intact(text), where + " is damaged: it is not JSON whose " + kHashKey + " holds");
   const json all = json::parse(text);
   Manifest m;
-  m.format_version = value_of<int>(all, "format_version", where);
-  check(m.format_version == kFormatVersion, where + " has format version " + std::to_string(m.format_version) +
-                                                ", this program reads " + std::to_string(kFormatVersion) +
-                                                ": use the version of cfm that wrote it");
+  const auto version = value_of<int64_t>(all, "format_version", where);
+  check(version == kFormatVersion, where + " has format version " + std::to_string(version) + ", this program reads " +
+                                       std::to_string(kFormatVersion) + ": use the version of cfm that wrote it");
   m.progress = {value_of<int64_t>(all, "step", where), value_of<int64_t>(all, "images_seen", where),
                 value_of<int64_t>(all, "optimizer_steps", where)};
   m.seed = value_of<uint64_t>(all, "seed", where);

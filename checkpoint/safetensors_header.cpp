@@ -82,13 +82,13 @@ std::vector<int64_t> parse_sizes(const json& value, const std::string& what) {
   return sizes;
 }
 
-// Bytes of a dense tensor; -1 if they do not fit 63 bits.
+// Bytes of a dense tensor; -1 if they, or its strides (of an empty tensor too), do not fit 63 bits.
 int64_t dense_bytes(c10::ScalarType type, const std::vector<int64_t>& shape) {
   auto bytes = static_cast<int64_t>(c10::elementSize(type));
   for (const int64_t size : shape) {
-    if (__builtin_mul_overflow(bytes, size, &bytes)) return -1;
+    if (__builtin_mul_overflow(bytes, std::max<int64_t>(size, 1), &bytes)) return -1;
   }
-  return bytes;
+  return std::ranges::find(shape, 0) != shape.end() ? 0 : bytes;
 }
 
 TensorEntry parse_entry(const std::string& name, const json& value, int64_t data_bytes, const std::string& where) {

@@ -163,6 +163,7 @@ TEST_F(SafetensorsReader, RefusesEntriesThatDoNotFitTheData) {
   EXPECT_TRUE(has(entry("F32", "[-2]", "[0,8]"), {"-2"}));
   EXPECT_TRUE(has(entry("F32", "[2.0]", "[0,8]"), {"2.0"}));
   EXPECT_TRUE(has(entry("F32", "[4611686018427387905]", "[0,8]"), {"2^63"}));
+  EXPECT_TRUE(has(entry("F32", "[0,4294967296,4294967296]", "[0,0]"), {"2^63"}));  // no bytes, but strides
   EXPECT_TRUE(has(entry("F32", "[18446744073709551615]", "[0,8]"), {"expected a size"}));
   EXPECT_TRUE(has(entry("F32", "[2]", "[8,0]"), {"[begin, end]"}));
   EXPECT_TRUE(has(entry("F32", "[2]", "[0]"), {"[begin, end]"}));

@@ -1,6 +1,7 @@
 cfm_test(checkpoint/safetensors_test DEPS checkpoint no_nccl)
 cfm_test(checkpoint/manifest_test DEPS checkpoint no_nccl)
 cfm_test(checkpoint/store_test DEPS checkpoint no_nccl RANKS 1 2 3 4)
+cfm_test(checkpoint/damage_test DEPS checkpoint no_nccl)
 cfm_test(checkpoint/deal_test DEPS checkpoint no_nccl)
 cfm_test(checkpoint/snapshot_test DEPS checkpoint no_nccl)
 cfm_test(checkpoint/unfinished_test DEPS checkpoint no_nccl)
