@@ -4,6 +4,7 @@
 #include <map>
 #include <vector>
 
+#include "base/grouped_number.h"
 #include "data/array_file.h"
 #include "data/dataset.h"
 #include "data/file_names.h"

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/grouped_number.h"
 #include "base/log.h"
 #include "data/dataset.h"
 #include "packer/finished_shard.h"

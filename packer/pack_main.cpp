@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "base/grouped_number.h"
 #include "base/log.h"
 #include "packer/flags.h"
 #include "packer/inspect.h"
@@ -14,7 +15,7 @@
 
 namespace {
 
-using cfm::packer::grouped;
+using cfm::grouped;
 
 void say_report(const cfm::packer::PackReport& report, double seconds) {
   const cfm::data::ImageShape shape = report.image_shape;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/grouped_number.h"
 #include "base/log.h"
 
 namespace cfm::packer {
@@ -23,12 +24,6 @@ void Progress::add(int64_t images) {
   last_ = Clock::now();
   if (line_.live()) return line_.show(text());
   say(text());
-}
-
-std::string grouped(int64_t number) {
-  std::string text = std::to_string(number);
-  for (auto at = static_cast<int64_t>(text.size()) - 3; at > 0; at -= 3) text.insert(static_cast<size_t>(at), ",");
-  return text;
 }
 
 }  // namespace cfm::packer

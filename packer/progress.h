@@ -21,7 +21,4 @@ class Progress {
   Clock::time_point start_ = Clock::now(), last_ = start_;
 };
 
-// "1,281,167"
-std::string grouped(int64_t number);
-
 }  // namespace cfm::packer
