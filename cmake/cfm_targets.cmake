@@ -5,7 +5,7 @@ function(cfm_library name)
   add_library(cfm::${name} ALIAS cfm_${name})
   target_include_directories(cfm_${name} PUBLIC ${PROJECT_SOURCE_DIR})
   target_compile_options(cfm_${name} PRIVATE ${CFM_WARNINGS})
-  list(TRANSFORM arg_DEPS REPLACE "^(base|parallel|data|models|flow|metrics|checkpoint|trainer|evaluator|packer|toy)$" "cfm::\\1")
+  list(TRANSFORM arg_DEPS REPLACE "^(base|parallel|data|models|flow|metrics|checkpoint|trainer|evaluator|packer|toy|keeper)$" "cfm::\\1")
   target_link_libraries(cfm_${name} PUBLIC ${arg_DEPS})
 endfunction()
 

@@ -5,7 +5,7 @@ execute_process(COMMAND ${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix} R
 if(NOT code EQUAL 0)
   message(FATAL_ERROR "cmake --install ended with ${code}")
 endif()
-foreach(program cfm_pack cfm_train cfm_sample cfm_eval_nll cfm_eval_fid)
+foreach(program cfm_pack cfm_train cfm_sample cfm_eval_nll cfm_eval_fid cfm_checkpoint)
   execute_process(COMMAND ${prefix}/bin/${program} --help RESULT_VARIABLE code OUTPUT_VARIABLE output ERROR_VARIABLE output)
   if(NOT code EQUAL 0 OR NOT output MATCHES "${program}.*--flagfile")
     message(FATAL_ERROR "${prefix}/bin/${program} --help ended with ${code}:\n${output}")

@@ -11,15 +11,16 @@ set(may_trainer base ${level1} checkpoint trainer)
 set(may_evaluator base ${level1} checkpoint evaluator)
 set(may_packer base parallel data packer)
 set(may_toy base data models flow toy)
+set(may_keeper base models flow checkpoint keeper)
 
 # header pattern -> files that may include it
 set(private_headers "<mpi\\.h>" "<nccl\\.h>|ProcessGroupNCCL" "<torch/csrc/distributed" "<hdf5\\.h>" "<prometheus/" "<gflags/" "torch/torch\\.h")
 set(allowed_in "^parallel/" "^parallel/" "^parallel/" "^data/" "^metrics/"
-    "^(base/(command_line(_help)?|unused_flags)\\.cpp|(trainer|evaluator|packer|toy)/([a-z]+_)?flags\\.cpp)$" "^$")
+    "^(base/(command_line(_help)?|unused_flags)\\.cpp|(trainer|evaluator|packer|toy|keeper)/([a-z]+_)?flags\\.cpp)$" "^$")
 
 set(faults "")
 set(count 0)
-foreach(folder base ${level1} checkpoint trainer evaluator packer toy)
+foreach(folder base ${level1} checkpoint trainer evaluator packer toy keeper)
   file(GLOB_RECURSE files RELATIVE ${ROOT} ${ROOT}/${folder}/*.h ${ROOT}/${folder}/*.cpp)
   foreach(file ${files})
     file(STRINGS ${ROOT}/${file} includes REGEX "^#include ")

@@ -22,7 +22,7 @@ set(excepted "#include <ATen/ops/native_dropout.h>|at::Tensor cuda_dropout\\([^}
 set(faults "")
 set(count 0)
 set(exceptions 0)
-foreach(folder base parallel data models flow metrics checkpoint trainer evaluator packer toy)
+foreach(folder base parallel data models flow metrics checkpoint trainer evaluator packer toy keeper)
   file(GLOB_RECURSE files RELATIVE ${ROOT} ${ROOT}/${folder}/*.h ${ROOT}/${folder}/*.cpp)
   foreach(file ${files})
     math(EXPR count "${count} + 1")

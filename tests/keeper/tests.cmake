@@ -1,0 +1,6 @@
+cfm_test(keeper/text_test DEPS keeper no_nccl)
+cfm_test(keeper/list_test DEPS keeper no_nccl)
+cfm_test(keeper/verify_test DEPS keeper no_nccl)
+foreach(_test list verify)
+  add_dependencies(keeper_${_test}_test cfm_checkpoint_program)
+endforeach()
