@@ -36,7 +36,8 @@ struct FidJob {
   SweepConfig sweep_over;
   std::string tag;  // empty: a hash of the settings
   std::string device = "auto";
-  int threads = 1;  // a rank; 0: its share of the cores
+  int threads = 1;      // a rank; 0: its share of the cores
+  std::string command;  // of one rank, that asks for all this
   bool draws() const { return samples.empty(); }
   Problems validate() const;
 };

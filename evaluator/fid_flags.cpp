@@ -2,6 +2,7 @@
 
 #include <gflags/gflags.h>
 
+#include "base/command_text.h"
 #include "base/unused_flags.h"
 #include "evaluator/solver_flags.h"
 
@@ -128,6 +129,7 @@ FidJob fid_job_from_flags() {
   job.sweep_over = {FLAGS_sweep_nfe, FLAGS_sweep_tolerances};
   job.device = FLAGS_device;
   job.threads = FLAGS_threads;
+  job.command = command_text(fid_help());
   check_no_problems(unused(job));
   return job;
 }

@@ -131,6 +131,7 @@ Json result_json(const Json& numbers, const FidPlan& plan, const FidJob& job, co
   Json result{{"format_version", 1}, {"metric", plan.file.metric}, {"tag", plan.file.tag}};
   result.update(numbers);
   result["settings"] = plan.settings;
+  result["command"] = launched(job.command, machine.ranks);
   result["protocol"] = {{"quantisation", "floor(128 (y + 1)) clamped to 0..255"},
                         {"features", inputs.features.name + ": " + inputs.features.input},
                         {"statistics", "mean and covariance (n - 1) in float64"}};

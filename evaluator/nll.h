@@ -25,7 +25,8 @@ struct NllJob {
   int64_t check_images = 32;          // on a grid: so many are done with twice the steps too
   std::string tag;                    // empty: a hash of the settings
   std::string device = "auto";
-  int threads = 1;  // a rank; 0: its share of the cores
+  int threads = 1;      // a rank; 0: its share of the cores
+  std::string command;  // of one rank, that asks for all this
   Problems validate() const;
 };
 

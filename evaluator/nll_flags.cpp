@@ -2,6 +2,7 @@
 
 #include <gflags/gflags.h>
 
+#include "base/command_text.h"
 #include "base/unused_flags.h"
 #include "evaluator/solver_flags.h"
 
@@ -98,6 +99,7 @@ NllJob nll_job_from_flags() {
   job.tag = FLAGS_tag;
   job.device = FLAGS_device;
   job.threads = FLAGS_threads;
+  job.command = command_text(nll_help());
   check_no_problems(unused(job));
   return job;
 }

@@ -119,6 +119,7 @@ Json result_json(const NllJob& job, const NllPlan& plan, const checkpoint::Weigh
                              {"rms_difference", check->rms},
                              {"largest_difference", check->largest}};
   }
+  result["command"] = launched(job.command, machine.ranks);
   result.update(provenance(job, weights, images, machine));
   result["seconds"] = seconds;
   result["per_image"] = plan.file.csv().filename().string();

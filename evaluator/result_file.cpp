@@ -72,6 +72,10 @@ Json read_json(const std::filesystem::path& file) {
   return json;
 }
 
+std::string launched(const std::string& command, int ranks) {
+  return ranks > 1 ? "mpirun -n " + std::to_string(ranks) + " " + command : command;
+}
+
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);
   std::tm utc{};

@@ -42,6 +42,9 @@ Problems tag_problems(const std::string& tag);
 // The parsed file; Error naming it if it is not JSON.
 Json read_json(const std::filesystem::path& file);
 
+// `command` as it is started on so many ranks.
+std::string launched(const std::string& command, int ranks);
+
 // "2026-01-31T23:59:59Z"
 std::string utc_now();
 

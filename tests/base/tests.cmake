@@ -1,6 +1,7 @@
 cfm_test(base/philox_test DEPS base)
 cfm_test(base/command_line_test DEPS base)
 cfm_test(base/unused_flags_test DEPS base)
+cfm_test(base/command_text_test DEPS base)
 cfm_test(base/durable_file_test DEPS base)
 cfm_test(base/failpoint_test DEPS base)
 cfm_test(base/file_lock_test DEPS base)

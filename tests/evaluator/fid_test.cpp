@@ -65,7 +65,7 @@ TEST_F(EvalFid, OtherProtocolsOfKidPrecisionAndRecallAreSaidInTheResult) {
 // Everything but the settings and the machine.
 json numbers_of(const json& result) {
   json numbers = result;
-  for (const char* key : {"tag", "settings", "reference", "machine", "written", "seconds", "images", "samples_file"})
+  for (const char* key : {"tag", "settings", "command", "reference", "machine", "written", "seconds", "images", "samples_file"})
     numbers.erase(key);
   return numbers;
 }

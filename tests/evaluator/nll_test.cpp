@@ -219,6 +219,8 @@ TEST_F(NllProgram, TheResultSaysAllThatDecidedIt) {
   EXPECT_EQ(json.at("data").at("fingerprint").get<std::string>().size(), 32U);
   EXPECT_EQ(json.at("data").at("images_fingerprint").get<std::string>().size(), 32U);
   EXPECT_EQ(json.at("machine").at("ranks"), 2);
+  EXPECT_TRUE(has(json.at("command").get<std::string>(),
+                  {"mpirun -n 2 cfm_eval_nll ", " --net_batch=7", " --repeats=2", " --rtol=0.001", " --seed=3"}));
   EXPECT_FALSE(json.at("source_revision").get<std::string>().empty());
   EXPECT_GE(json.at("nfe").at("max"), json.at("nfe").at("min"));
   EXPECT_EQ(json.at("nfe").at("min").get<int>() % 6, 2);
