@@ -28,6 +28,11 @@ ExitCode verify(const Paths& paths) {
   return verify_run(run.run_dir, run.step);
 }
 
+ExitCode import_one(const Paths&) {
+  import_weights(import_from_flags());
+  return ExitCode::kDone;
+}
+
 struct Command {
   std::string name;
   ExitCode (*work)(const Paths& paths);
@@ -36,7 +41,9 @@ struct Command {
 };
 
 const std::vector<Command>& commands() {
-  static const std::vector<Command> all{{"list", list, {"run_dir"}}, {"verify", verify, {"run"}, true}};
+  static const std::vector<Command> all{{"list", list, {"run_dir"}},
+                                        {"verify", verify, {"run"}, true},
+                                        {"import", import_one, {"import", "flow", "network", "out", "step"}}};
   return all;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/command_line.h"
+#include "keeper/import.h"
 
 namespace cfm::keeper {
 
@@ -18,5 +19,7 @@ struct RunChoice {
   std::optional<int64_t> step;  // none: all, or the newest
 };
 RunChoice run_from_flags();
+
+ImportJob import_from_flags();
 
 }  // namespace cfm::keeper

@@ -1,0 +1,25 @@
+#pragma once
+// Other programs' U-Nets: state dicts of guided-diffusion, flow_matching (examples/image) and torchcfm, which name
+// their tensors alike, as safetensors. scripts/convert_state_dict.py makes such files of their .pt and .pth.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+
+namespace cfm::keeper {
+
+struct StateDict {
+  std::filesystem::path file;
+  std::string part;                  // "ema_model" of ema_model.module.time_embed...; empty: names without a prefix
+  std::vector<std::string> parts;    // all that the file holds
+  checkpoint::NamedTensors tensors;  // of the part, by guided-diffusion's names; others' tensors are left out
+};
+
+// The U-Net in `file`: names may stand behind a prefix ("module.", "model.", "ema_model.module."). `part` chooses where
+// there are several: the prefix without "module." and without the last dot. Tensors that are of no U-Net keep their
+// names. Error(kWontWork) if there is no U-Net, no such part, or several parts and none is chosen.
+StateDict read_state_dict(const std::filesystem::path& file, const std::string& part);
+
+}  // namespace cfm::keeper
