@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -107,7 +108,7 @@ bool create(const fs::path& file, const std::string& text) {
 LeaseTimes lease_times(double expiry_seconds) {
   constexpr int kBeatsToExpiry = 12;
   const std::chrono::milliseconds expiry(static_cast<int64_t>(1000 * expiry_seconds));
-  return {.beat = expiry / kBeatsToExpiry, .expiry = expiry};
+  return {.beat = std::min(expiry / kBeatsToExpiry, LeaseTimes().beat), .expiry = expiry};
 }
 
 std::string LeaseHolder::text() const {
@@ -147,6 +148,14 @@ void Lease::beat_until_ended() {
       [[maybe_unused]] const ssize_t written = ::pwrite(descriptor, text.data(), text.size(), 0);
     }
     ::close(descriptor);
+  }
+}
+
+std::unique_ptr<Lease> new_lease(const fs::path& folder, const std::string& prefix, LeaseTimes times) {
+  for (;;) {
+    const LeaseHolder me = this_process();
+    const fs::path file = folder / (prefix + me.id.substr(0, 12) + ".lease");
+    if (create(file, text_of(me, 0))) return std::unique_ptr<Lease>(new Lease(file, me, times));
   }
 }
 

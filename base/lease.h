@@ -20,7 +20,8 @@ struct LeaseTimes {
   std::chrono::milliseconds expiry{60'000};  // without a beat
 };
 
-// With enough beats to expiry that a few may be late, or out of another machine's sight.
+// With enough beats to expiry that a few may be late, or out of another machine's sight; one every five seconds at the
+// least, so that an observer of another expiry sees them too.
 LeaseTimes lease_times(double expiry_seconds);
 
 // Of this process, or read from a lease.
@@ -46,6 +47,7 @@ class Lease {
 
  private:
   friend class LeaseSeeker;
+  friend std::unique_ptr<Lease> new_lease(const std::filesystem::path&, const std::string&, LeaseTimes);
   Lease(std::filesystem::path file, LeaseHolder holder, LeaseTimes times);
   void beat_until_ended();
   const std::filesystem::path file_;
@@ -56,6 +58,10 @@ class Lease {
   bool ending_ = false;
   std::thread thread_;  // last: it uses all of the above
 };
+
+// A lease that no other asks for: folder/<prefix><id>.lease, by which its holder is found. Error(kRetry) if it cannot
+// be written.
+std::unique_ptr<Lease> new_lease(const std::filesystem::path& folder, const std::string& prefix, LeaseTimes times = {});
 
 // One that wants a lease, and remembers what it has seen of its present holder.
 class LeaseSeeker {

@@ -31,7 +31,8 @@ cfm::ExitCode measure(const cfm::parallel::MpiSession& session, const std::strin
   cfm::trainer::ValidationLoss loss;
   for (const char* weights : {"raw", "ema_0.9999"}) metrics.validation(0, weights, loss);
   metrics.checkpoint(0, 1, 0.1, 1);
-  StepMeasure measure{.loss_sum = 60, .step_seconds = 0.2};
+  StepMeasure measure{.step_seconds = 0.2};
+  measure.losses.sum = 60;
   const auto start = std::chrono::steady_clock::now();
   for (int64_t step = 1; step <= steps; ++step) {
     measure.step = step;

@@ -1,6 +1,8 @@
 #include "checkpoint/retention.h"
 
 #include <algorithm>
+#include <memory>
+#include <string>
 #include <system_error>
 
 #include "base/failpoint.h"
@@ -8,32 +10,68 @@
 #include "checkpoint/unfinished.h"
 
 namespace cfm::checkpoint {
-namespace {
 
 namespace fs = std::filesystem;
 
-void remove_checkpoint(const fs::path& folder) {
-  const fs::path leaving = folder.string() + kDeleted;
-  failpoint("rename", leaving);
-  fs::rename(folder, leaving);
-  failpoint("remove", leaving);
-  fs::remove_all(leaving);
+Retention::Retention(const StoreConfig& config)
+    : config_(config),
+      readers_(config.run_dir, config.reader_times),
+      deletion_(deletion_lease(config.run_dir), config.reader_times) {}
+
+std::vector<int64_t> Retention::old_ones() const {
+  if (config_.keep_last == 0) return {};
+  std::vector<int64_t> steps = committed_steps(config_.run_dir);
+  steps.resize(steps.size() - std::min(steps.size(), static_cast<size_t>(config_.keep_last)));
+  std::erase_if(steps, [&](int64_t step) { return config_.keep_every > 0 && step % config_.keep_every == 0; });
+  return steps;
 }
 
-}  // namespace
+void Retention::leave_what_is_wanted(std::vector<int64_t>& steps) {
+  readers_.look();
+  int64_t unevaluated = 0;
+  std::ranges::reverse(steps);
+  std::erase_if(steps, [&](int64_t step) {
+    if (readers_.hold(step)) return true;
+    return readers_.await(step) && unevaluated++ < config_.keep_unevaluated;
+  });
+  std::ranges::reverse(steps);
+}
 
-void retain(const StoreConfig& config) try {
-  if (config.keep_last == 0) return;
-  std::vector<int64_t> steps = committed_steps(config.run_dir);
-  steps.resize(steps.size() - std::min(steps.size(), static_cast<size_t>(config.keep_last)));
+// Announced first: who makes a hold from now on waits for the end of this, and sees what is left.
+std::vector<fs::path> Retention::rename_old_ones() {
+  std::vector<fs::path> renamed;
+  std::vector<int64_t> steps = old_ones();
+  if (steps.empty() || !config_.still_owned()) return renamed;
+  std::unique_ptr<Lease> announced;
+  try {
+    fs::create_directories(deletion_lease(config_.run_dir).parent_path());
+    announced = deletion_.try_take();
+    if (!announced) return renamed;    // of a trainer of another machine that was killed: the next save sees its end
+  } catch (const std::exception& e) {  // a full disk is no reason to keep what fills it
+    warn(std::string("old checkpoints are deleted unannounced: ") + e.what());
+  }
+  leave_what_is_wanted(steps);
   for (const int64_t step : steps) {
-    if (config.keep_every > 0 && step % config.keep_every == 0) continue;
-    if (!config.still_owned()) return;
+    if (!config_.still_owned()) break;
+    const fs::path folder = checkpoints_folder(config_.run_dir) / step_name(step);
+    const fs::path leaving = folder.string() + kDeleted;
     try {
-      remove_checkpoint(checkpoints_folder(config.run_dir) / step_name(step));
+      failpoint("rename", leaving);
+      fs::rename(folder, leaving);
+      renamed.push_back(leaving);
     } catch (const std::exception& e) {
       warn("the old checkpoint " + step_name(step) + " is not deleted: " + e.what());
     }
+  }
+  return renamed;
+}
+
+void Retention::apply() try {
+  for (const fs::path& leaving : rename_old_ones()) {
+    failpoint("remove", leaving);
+    std::error_code error;
+    fs::remove_all(leaving, error);
+    if (error) warn(leaving.string() + ", an old checkpoint, is not removed: " + error.message());
   }
 } catch (const std::exception& e) {
   warn(std::string("old checkpoints are not deleted: ") + e.what());  // the save itself is done

@@ -22,16 +22,6 @@ namespace fs = std::filesystem;
 constexpr std::string_view kStepPrefix = "step_", kDamaged = ".damaged";
 constexpr const char* kManifest = "manifest.json";
 
-// The number of step_000012000; -1 for any other name.
-int64_t step_of(const std::string& name) {
-  if (!name.starts_with(kStepPrefix)) return -1;
-  int64_t step = -1;
-  const char* const begin = name.data() + kStepPrefix.size();
-  const char* const end = name.data() + name.size();
-  const auto [stop, error] = std::from_chars(begin, end, step);
-  return error == std::errc() && stop == end && step >= 0 && step_name(step) == name ? step : -1;
-}
-
 std::vector<std::string> names_in(const fs::path& folder) {
   std::vector<std::string> names;
   std::error_code error;
@@ -78,6 +68,8 @@ Problems StoreConfig::validate() const {
   if (run_dir.empty()) problems.emplace_back("--run_dir is empty: give the folder of the run");
   if (keep_last < 0) problems.push_back("--keep_last=" + std::to_string(keep_last) + ": expected 0 (keep all) or more");
   if (keep_every < 0) problems.push_back("--keep_every=" + std::to_string(keep_every) + ": expected 0 (none) or more");
+  if (keep_unevaluated < 0)
+    problems.push_back("--keep_unevaluated=" + std::to_string(keep_unevaluated) + ": expected 0 (none) or more");
   return problems;
 }
 
@@ -87,14 +79,25 @@ std::string step_name(int64_t step) {
   return name.str();
 }
 
+int64_t step_of(const std::string& name) {
+  if (!name.starts_with(kStepPrefix)) return -1;
+  int64_t step = -1;
+  const char* const begin = name.data() + kStepPrefix.size();
+  const char* const end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(begin, end, step);
+  return error == std::errc() && stop == end && step >= 0 && step_name(step) == name ? step : -1;
+}
+
 fs::path checkpoints_folder(const fs::path& run_dir) { return run_dir / "checkpoints"; }
+
+bool is_committed(const fs::path& run_dir, int64_t step) {
+  std::error_code error;
+  return fs::exists(checkpoints_folder(run_dir) / step_name(step) / kManifest, error);
+}
 
 std::vector<int64_t> committed_steps(const fs::path& run_dir) {
   std::vector<int64_t> steps = steps_in(checkpoints_folder(run_dir));
-  std::erase_if(steps, [&](int64_t step) {
-    std::error_code error;
-    return !fs::exists(checkpoints_folder(run_dir) / step_name(step) / kManifest, error);
-  });
+  std::erase_if(steps, [&](int64_t step) { return !is_committed(run_dir, step); });
   return steps;
 }
 
@@ -111,7 +114,8 @@ Store::Store(const StoreConfig& config, const parallel::MpiSession& session)
     : config_(config),
       session_(session),
       saves_(session.duplicate()),
-      writer_(of_rank_0(this_writer(session.host()), session.control())) {
+      writer_(of_rank_0(this_writer(session.host()), session.control())),
+      retention_(std::make_unique<Retention>(config_)) {
   check_no_problems(config.validate());
 }
 
@@ -132,7 +136,7 @@ void Store::save(std::vector<Part> parts, Manifest manifest) {
                                   .snapshot = snapshot_,
                                   .unfinished = unfinished_folder(checkpoint_dir(step), writer_)};
         save_replicated(context, parts, manifest, progress);
-        if (session_.rank() == 0) retain(config_);
+        if (session_.rank() == 0) retention_->apply();
       });
 }
 

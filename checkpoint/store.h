@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/lease.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/snapshot.h"
 #include "checkpoint/unfinished.h"
@@ -21,16 +22,23 @@ struct StoreConfig {
   std::filesystem::path run_dir;
   int64_t keep_last = 2;                                    // 0: keep all
   int64_t keep_every = 0;                                   // never delete steps that are multiples of this; 0: none
+  int64_t keep_unevaluated = 4;                             // so many more while a job that follows the run lags
   std::function<bool()> still_owned = [] { return true; };  // asked on rank 0, by any thread, before a run changes
+  LeaseTimes reader_times = {};                             // when a job that reads checkpoints shows no life any more
   Problems validate() const;
 };
 
 std::string step_name(int64_t step);  // "step_000012000"
 
+// The number of step_000012000; -1 for any other name.
+int64_t step_of(const std::string& name);
+
 // RUN/checkpoints
 std::filesystem::path checkpoints_folder(const std::filesystem::path& run_dir);
 
-// Steps of committed checkpoints (a manifest.json in a step_ folder), ascending.
+// Whether there is a committed checkpoint of this step: a manifest.json in its folder.
+bool is_committed(const std::filesystem::path& run_dir, int64_t step);
+// Steps of committed checkpoints, ascending.
 std::vector<int64_t> committed_steps(const std::filesystem::path& run_dir);
 
 // Reads and verifies the manifest of one committed checkpoint.
@@ -46,6 +54,7 @@ struct SaveOutcome {
 };
 
 class BackgroundSave;
+class Retention;
 
 class Store {
  public:
@@ -80,8 +89,9 @@ class Store {
   const Writer writer_;     // rank 0's, on all ranks
   int64_t last_step_ = -1;  // loaded or saved last
   Snapshot snapshot_;
+  const std::unique_ptr<Retention> retention_;  // rank 0's, of the thread of the save under way
   int64_t step_under_way_ = -1;
-  std::unique_ptr<BackgroundSave> under_way_;
+  std::unique_ptr<BackgroundSave> under_way_;  // last: it uses all of the above
 
   std::filesystem::path checkpoint_dir(int64_t step) const;
   void clean_up() const;

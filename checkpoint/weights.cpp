@@ -118,20 +118,6 @@ std::vector<std::string> weights_in(const Manifest& manifest) {
   return names;
 }
 
-int64_t choose_step(const fs::path& run_dir, int64_t step) {
-  check(fs::is_directory(run_dir), "--run_dir=" + run_dir.string() + ": there is no such folder");
-  const std::vector<int64_t> steps = committed_steps(run_dir);
-  check(!steps.empty(), "--run_dir=" + run_dir.string() + " has no checkpoints yet: " +
-                            checkpoints_folder(run_dir).string() + " holds no step_… folder");
-  if (step == kNewestStep) return steps.back();
-  std::vector<std::string> names;
-  names.reserve(steps.size());
-  for (const int64_t known : steps) names.push_back(std::to_string(known));
-  check(std::ranges::find(steps, step) != steps.end(),
-        "--step=" + std::to_string(step) + ": " + run_dir.string() + " has checkpoints of steps " + listed(names));
-  return step;
-}
-
 }  // namespace
 
 Metadata to_metadata(const WeightsInfo& info) {
@@ -198,6 +184,20 @@ Weights load_weights_file(const fs::path& file) {
   load_tensors(content.tensors, parameters, file.string());
   for (const auto& [name, parameter] : parameters) parameter.set_requires_grad(false);
   return weights;
+}
+
+int64_t choose_step(const fs::path& run_dir, int64_t step) {
+  check(fs::is_directory(run_dir), "--run_dir=" + run_dir.string() + ": there is no such folder");
+  const std::vector<int64_t> steps = committed_steps(run_dir);
+  check(!steps.empty(), "--run_dir=" + run_dir.string() + " has no checkpoints yet: " +
+                            checkpoints_folder(run_dir).string() + " holds no step_… folder");
+  if (step == kNewestStep) return steps.back();
+  std::vector<std::string> names;
+  names.reserve(steps.size());
+  for (const int64_t known : steps) names.push_back(std::to_string(known));
+  check(std::ranges::find(steps, step) != steps.end(),
+        "--step=" + std::to_string(step) + ": " + run_dir.string() + " has checkpoints of steps " + listed(names));
+  return step;
 }
 
 Weights load_run_weights(const fs::path& run_dir, int64_t step, const std::string& weights) {

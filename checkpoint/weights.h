@@ -43,6 +43,9 @@ Weights load_weights_file(const std::filesystem::path& file);
 
 inline constexpr int64_t kNewestStep = -1;
 
+// The step, or that of the newest committed checkpoint. Error lists what there is.
+int64_t choose_step(const std::filesystem::path& run_dir, int64_t step);
+
 // --run_dir=R [--step=N] --weights=raw|ema_<decay>|"" (the longest EMA): of the newest committed checkpoint unless a
 // step is named. Error lists what there is. The chosen file's hashes are verified.
 Weights load_run_weights(const std::filesystem::path& run_dir, int64_t step, const std::string& weights);

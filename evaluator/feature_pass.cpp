@@ -67,8 +67,12 @@ Share collected_share(const ImageSource& images, const FeaturePass& pass, const 
     const auto [block, calls] = images.read(pass.first + at, n);  // [n,C,H,W]
     share.evaluations += calls;
     if (pass.also) pass.also(block);
-    const ImageFeatures found =
-        features_of_block(network, block, [&](int64_t done) { progress.done(at - range.first + done); });
+    const ImageFeatures found = features_of_block(network, block, [&](int64_t n_done) {
+      const int64_t done = at - range.first + n_done;
+      progress.done(done);
+      if (leads && pass.progress)
+        pass.progress(static_cast<double>(done) / static_cast<double>(range.last - range.first));
+    });
     check(found.features.isfinite().all().item<bool>(),
           "features of images " + std::to_string(pass.first + at) + " to " + std::to_string(pass.first + at + n - 1) +
               " are not finite: " + network.file.string() + " is no network for these images (" + images.what + ")");

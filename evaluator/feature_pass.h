@@ -28,6 +28,7 @@ struct FeaturePass {
   bool logits = false;            // whether all logits are kept
   std::string verb = "features";  // for the progress line
   std::function<void(const at::Tensor& images)> also = nullptr;  // is handed this rank's images, uint8 [n,C,H,W]
+  std::function<void(double share)> progress = nullptr;          // hears on rank 0 how much of it is done
   SharedStop* stop = nullptr;                                    // is asked before each block
 };
 

@@ -40,13 +40,16 @@ std::string name_of(int64_t repeat) { return "repeat-" + std::to_string(repeat);
 // Samples of one repeat, their features, their measures at rank 0; nothing if stopped. Collective.
 std::optional<Json> measured_repeat(int64_t repeat, const FidJob& job, const FidPlan& plan, const FidInputs& inputs,
                                     const ImageSource& images, const std::vector<int64_t>& labels, SharedStop& stop,
-                                    const parallel::MpiSession& session) {
+                                    const parallel::MpiSession& session, EvaluationMetrics& metrics) {
   const data::ImageShape& shape = images.shape;
   std::vector<at::Tensor> mine{at::empty({0, shape.channels, shape.height, shape.width}, at::kByte)};
   FeaturePass pass{.first = plan.first_of(repeat), .count = plan.count, .block = plan.block, .kept = plan.count};
   pass.logits = true;
   pass.verb = job.draws() ? "sampling" : "features";
   pass.stop = &stop;
+  pass.progress = [&](double share) {
+    metrics.progress(repeat * plan.count + static_cast<int64_t>(share * static_cast<double>(plan.count)));
+  };
   const bool keeps = repeat == 0 && !job.keep_samples.empty();
   if (keeps) pass.also = [&mine](const at::Tensor& block) { mine.push_back(block); };
   const std::optional<FeatureSet> set = collect_features(images, pass, inputs.features, session);
@@ -69,7 +72,8 @@ std::optional<Json> measured_repeat(int64_t repeat, const FidJob& job, const Fid
 // All repeats, the ones that were kept among them, as numbers_json; nothing if stopped. Collective.
 std::optional<Json> measured_repeats(const FidJob& job, const FidPlan& plan, const FidInputs& inputs,
                                      const NetworkFlow& network, c10::Device device, const std::vector<int64_t>& labels,
-                                     SharedStop& stop, const parallel::MpiSession& session) {
+                                     SharedStop& stop, const parallel::MpiSession& session,
+                                     EvaluationMetrics& metrics) {
   const bool leads = session.rank() == 0;
   Json repeats = Json::array();
   for (int64_t r = 0; r < plan.repeats; ++r) {
@@ -77,7 +81,7 @@ std::optional<Json> measured_repeats(const FidJob& job, const FidPlan& plan, con
         job.draws() ? drawn_samples(*inputs.weights, network, plan.sampling, device, {plan.file.parts(), name_of(r)})
                     : *inputs.samples;
     std::optional<Json> repeat = kept_or_made(plan.file.parts(), name_of(r), session, [&] {
-      return measured_repeat(r, job, plan, inputs, images, labels, stop, session);
+      return measured_repeat(r, job, plan, inputs, images, labels, stop, session, metrics);
     });
     if (!repeat) return std::nullopt;
     if (!leads) continue;
@@ -118,6 +122,11 @@ std::string cost_of(const FidJob& job, const FidPlan& plan, const FidInputs& inp
   return cost_text(work);
 }
 
+// How often `count` samples are drawn, or measured.
+int64_t images_times(const FidJob& job, const FidPlan& plan) {
+  return job.sweep ? static_cast<int64_t>(sweep_solvers(job.sweep_over, plan.sampling.ode).size()) : plan.repeats;
+}
+
 // A repeat whose samples are to be kept, and were not, is made again.
 void forget_unkept_samples(const FidJob& job, const FidPlan& plan) {
   const fs::path repeat = plan.file.parts() / (name_of(0) + ".json");
@@ -130,7 +139,7 @@ void forget_unkept_samples(const FidJob& job, const FidPlan& plan) {
 // `inputs`: with the network of features and the reference, which all checkpoints share; the rest is filled in.
 Outcome evaluate_one(const FidJob& job, FidInputs& inputs, const ClaimResult& claim_result, c10::Device device,
                      const FidMachine& machine, const parallel::MpiSession& session, const StopSignal& signal,
-                     data::Hdf5Process& hdf5) {
+                     data::Hdf5Process& hdf5, EvaluationMetrics& metrics) {
   const bool leads = session.rank() == 0;
 
   // What is measured, with what, against what; whether that has been done, or is being done by another job.
@@ -165,7 +174,9 @@ Outcome evaluate_one(const FidJob& job, FidInputs& inputs, const ClaimResult& cl
   });
   if (inputs.weights) inputs.weights->net->to(device);
   if (leads) say(settings_text(plan, job, inputs, machine));
+  metrics.begin(plan.file, plan.count * images_times(job, plan));
   if (claimed.state == ResultState::kDone) {
+    if (leads) metrics.result();
     if (leads) say("done         the result is there already; another --tag makes another");
     return Outcome::kDone;
   }
@@ -179,8 +190,8 @@ Outcome evaluate_one(const FidJob& job, FidInputs& inputs, const ClaimResult& cl
   SharedStop stop(signal, plan.file.parts() / (this_start + ".stop"));
   std::optional<Json> numbers;
   if (complete_reference(inputs.reference, inputs.features, stop, session))
-    numbers = job.sweep ? sweep(plan, job.sweep_over, inputs, network, device, stop, session)
-                        : measured_repeats(job, plan, inputs, network, device, labels, stop, session);
+    numbers = job.sweep ? sweep(plan, job.sweep_over, inputs, network, device, stop, session, metrics)
+                        : measured_repeats(job, plan, inputs, network, device, labels, stop, session, metrics);
   if (!numbers) {
     if (leads) say("stopped      what is finished is kept; the same command continues");
     return Outcome::kStopped;
@@ -191,6 +202,7 @@ Outcome evaluate_one(const FidJob& job, FidInputs& inputs, const ClaimResult& cl
     if (!leads) return;
     const Json result = result_json(*numbers, plan, job, inputs, machine, seconds_since(start));
     commit(plan.file, result, "", *claimed.claim);
+    metrics.result();
   });
   if (leads) say(outcome_text(plan, *numbers, seconds_since(start)));
   return Outcome::kDone;
@@ -229,6 +241,7 @@ Problems FidJob::validate() const {
   if (watch.on() && !keep_samples.empty())
     problems.emplace_back("--keep_samples keeps the samples of one checkpoint: leave it out with --watch");
   for (const std::string& problem : tag_problems(tag)) problems.push_back(problem);
+  for (const std::string& problem : metrics.validate()) problems.push_back(problem);
   if (threads < 0)
     problems.push_back("--threads=" + std::to_string(threads) + ": expected 0 (share the cores) or more");
   if (sweep)
@@ -245,8 +258,10 @@ ExitCode evaluate_fid(const FidJob& job, const parallel::MpiSession& session, co
   FidInputs inputs;
   parallel::agree_on(session, [&] { inputs.features = load_feature_network(job.features, device); });
   inputs.reference = find_reference(job.reference, inputs.features, job.reference_features, session, hdf5);
+  const std::filesystem::path evaluated = job.draws() ? evaluated_thing(job.weights, job.watch) : fs::path(job.samples);
+  EvaluationMetrics metrics(job.metrics, evaluated, session.rank() == 0);
   const auto evaluate = [&](const FidJob& one, const ClaimResult& claim) {
-    return evaluate_one(one, inputs, claim, device, machine, session, signal, hdf5);
+    return evaluate_one(one, inputs, claim, device, machine, session, signal, hdf5, metrics);
   };
   return evaluate_or_watch(job, evaluate, session, signal);
 }

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/stop_signal.h"
 #include "data/hdf5_process.h"
+#include "evaluator/evaluation_metrics.h"
 #include "evaluator/kernel_distance.h"
 #include "evaluator/network_flow.h"
 #include "evaluator/reference.h"
@@ -35,6 +36,7 @@ struct FidJob {
   bool sweep = false;                  // FID against network evaluations instead
   SweepConfig sweep_over;
   std::string tag;  // empty: a hash of the settings
+  MetricsConfig metrics;
   std::string device = "auto";
   int threads = 1;      // a rank; 0: its share of the cores
   std::string command;  // of one rank, that asks for all this

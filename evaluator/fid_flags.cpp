@@ -60,6 +60,11 @@ DEFINE_string(sweep_nfe, "8,16,32,64,128",
               "solver: of --sweep: network evaluations an image on grids, at most: as many "
               "steps as they pay for");
 DEFINE_string(sweep_tolerances, "1e-2,1e-3,1e-4,1e-5", "solver: of --sweep: tolerances of dopri5; empty: without it");
+DEFINE_string(metrics_textfile, "",
+              "metrics: FILE.prom for node_exporter's textfile collector, or a folder in which each evaluation gets a "
+              "file of its own; empty: none");
+DEFINE_string(metrics_push, "", "metrics: http://HOST:PORT of a Prometheus Pushgateway; empty: none");
+DEFINE_string(metrics_run, "", "metrics: the run's name, as the label `run`; empty: that of its folder");
 DEFINE_int64(net_batch, 64, "machine: samples a network call, always; another number may change an image's last bits");
 DEFINE_string(device, "auto", "machine: auto, cpu or cuda");
 DEFINE_int32(threads, 1,
@@ -104,7 +109,7 @@ ProgramHelp fid_help() {
           "mpirun -n 2 cfm_eval_fid --run_dir=runs/digits --reference=runs/demo/data/train --count=1000 "
           "--features=digits:configs/digits/features.safetensors",
           __FILE__,
-          {"weights", "samples", "reference", "solver", "watching", "output", "machine"}};
+          {"weights", "samples", "reference", "solver", "watching", "output", "metrics", "machine"}};
 }
 
 FidJob fid_job_from_flags() {
@@ -122,8 +127,9 @@ FidJob fid_job_from_flags() {
   job.kid = {FLAGS_kid_subsets, FLAGS_kid_subset_size};
   job.features = FLAGS_features;
   job.results_dir = FLAGS_results_dir;
-  job.watch = {FLAGS_watch, FLAGS_watch_idle, FLAGS_lease_seconds};
+  job.watch = {FLAGS_watch, task_of(fid_help()), FLAGS_watch_idle, FLAGS_lease_seconds};
   job.tag = FLAGS_tag;
+  job.metrics = {FLAGS_metrics_textfile, FLAGS_metrics_push, FLAGS_metrics_run, "cfm_eval_fid"};
   job.keep_samples = FLAGS_keep_samples;
   job.sweep = FLAGS_sweep;
   job.sweep_over = {FLAGS_sweep_nfe, FLAGS_sweep_tolerances};

@@ -34,16 +34,21 @@ std::string point_text(const Json& point) {
 
 std::optional<Json> sweep(const FidPlan& plan, const SweepConfig& over, const FidInputs& inputs,
                           const NetworkFlow& network, c10::Device device, SharedStop& stop,
-                          const parallel::MpiSession& session) {
+                          const parallel::MpiSession& session, EvaluationMetrics& metrics) {
   const bool leads = session.rank() == 0;
   const std::filesystem::path parts = plan.file.parts();
   const int64_t compared = compared_samples(plan.count);
+
+  int64_t before = 0;  // samples of the solvers that have been
 
   // NFE and FID of a solver.
   const auto distance = [&](const flow::SampleConfig& config) -> std::optional<Json> {
     FeaturePass pass{.count = plan.count, .block = plan.block};
     pass.verb = config.ode.solver;
     pass.stop = &stop;
+    pass.progress = [&](double share) {
+      metrics.progress(before + static_cast<int64_t>(share * static_cast<double>(plan.count)));
+    };
     const ImageSource samples = drawn_samples(*inputs.weights, network, config, device, {parts, name_of(config.ode)});
     const std::optional<FeatureSet> set = collect_features(samples, pass, inputs.features, session);
     if (!set) return std::nullopt;
@@ -84,6 +89,7 @@ std::optional<Json> sweep(const FidPlan& plan, const SweepConfig& over, const Fi
     const std::optional<Json> of_point =
         kept_or_made(parts, error_name_of(ode), session, [&] { return error(config); });
     if (!of_point) return std::nullopt;
+    before += plan.count;
     if (!leads) continue;
     point->update(*of_point);
     curve.push_back(*point);

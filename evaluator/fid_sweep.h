@@ -5,6 +5,7 @@
 
 #include <optional>
 
+#include "evaluator/evaluation_metrics.h"
 #include "evaluator/fid_plan.h"
 #include "evaluator/network_flow.h"
 #include "evaluator/shared_stop.h"
@@ -18,6 +19,6 @@ namespace cfm::evaluator {
 // kept under plan.file.parts() is not made again. Collective.
 std::optional<Json> sweep(const FidPlan& plan, const SweepConfig& over, const FidInputs& inputs,
                           const NetworkFlow& network, c10::Device device, SharedStop& stop,
-                          const parallel::MpiSession& session);
+                          const parallel::MpiSession& session, EvaluationMetrics& metrics);
 
 }  // namespace cfm::evaluator

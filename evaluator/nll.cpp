@@ -83,12 +83,13 @@ void compute(const NllPlan& plan, const NetworkFlow& network, const data::Datase
 
 // Computes what is not kept yet, on all ranks, and adds it. Collective.
 DrawRecords completed(DrawRecords kept, const NllPlan& plan, const NetworkFlow& network, const data::Dataset& images,
-                      const parallel::MpiSession& session, const StopSignal& signal, c10::Device device) {
+                      const parallel::MpiSession& session, const StopSignal& signal, c10::Device device,
+                      EvaluationMetrics& metrics) {
   const std::string this_start =
       session.control().broadcast(utc_now() + "-" + session.host() + "-" + std::to_string(::getpid()));
   RecordFile record(plan.file.parts() / (this_start + "-rank" + std::to_string(session.rank())), plan.key);
   SharedStop stop(signal, plan.file.parts() / (this_start + ".stop"));
-  NllProgress progress(session.rank() == 0, plan, static_cast<int64_t>(kept.size()));
+  NllProgress progress(session.rank() == 0, plan, static_cast<int64_t>(kept.size()), metrics);
   agree_on_shares(session, &stop, [&] {
     compute(plan, network, images, share_of_rank(plan, kept, session.rank(), session.size()), device, record, stop,
             progress);
@@ -106,7 +107,7 @@ DrawRecords completed(DrawRecords kept, const NllPlan& plan, const NetworkFlow& 
 // The weights that the job names. Collective.
 Outcome evaluate_one(const NllJob& job, const data::Dataset& images, const ClaimResult& claim_result,
                      c10::Device device, const NllMachine& machine, const parallel::MpiSession& session,
-                     const StopSignal& signal) {
+                     const StopSignal& signal, EvaluationMetrics& metrics) {
   const bool leads = session.rank() == 0;
   // What is evaluated, on what; whether that has been done, or is being done by another job.
   checkpoint::Weights weights;
@@ -123,7 +124,9 @@ Outcome evaluate_one(const NllJob& job, const data::Dataset& images, const Claim
   if (leads) say(settings_text(job, plan, weights, images, machine));
   if (leads && weights.info.dataset_fingerprint == images.fingerprint().files)
     warn("--data=" + job.data + " is what the network was trained on: its likelihood says nothing of other images");
+  metrics.begin(plan.file, plan.count);
   if (claimed.state == ResultState::kDone) {
+    if (leads) metrics.result();
     if (leads) say("done         the result is there already; another --tag makes another");
     return Outcome::kDone;
   }
@@ -134,7 +137,7 @@ Outcome evaluate_one(const NllJob& job, const data::Dataset& images, const Claim
   if (const int64_t missing = plan.draws() - static_cast<int64_t>(records.size()); missing > 0) {
     const double call_seconds = seconds_of_call(plan, network, device, weights.info.model, session);
     if (leads) say(cost_text(plan, missing, call_seconds, session.size()));
-    records = completed(std::move(records), plan, network, images, session, signal, device);
+    records = completed(std::move(records), plan, network, images, session, signal, device, metrics);
   }
   if (static_cast<int64_t>(records.size()) < plan.draws()) {
     if (leads)
@@ -156,6 +159,7 @@ Outcome evaluate_one(const NllJob& job, const data::Dataset& images, const Claim
     const Json result =
         result_json(job, plan, weights, images, machine, summary, check ? &*check : nullptr, seconds_since(start));
     commit(plan.file, result, csv_of(by_image, plan.labels), *claimed.claim);
+    metrics.result();
   });
   if (leads) say(outcome_text(plan, summary, seconds_since(start)));
   return Outcome::kDone;
@@ -175,6 +179,7 @@ Problems NllJob::validate() const {
   if (check_images < 0)
     problems.push_back("--check_images=" + std::to_string(check_images) + ": expected 0 (no check) or more");
   for (const std::string& problem : tag_problems(tag)) problems.push_back(problem);
+  for (const std::string& problem : metrics.validate()) problems.push_back(problem);
   if (threads < 0)
     problems.push_back("--threads=" + std::to_string(threads) + ": expected 0 (share the cores) or more");
   return problems;
@@ -187,8 +192,9 @@ ExitCode evaluate_nll(const NllJob& job, const parallel::MpiSession& session, co
   const NllMachine machine{session.size(), parallel::use_threads(session, job.threads), device.str(), session.host()};
   parallel::use_exact_float32();
   const data::Dataset images = open_images(job.data, job.data_mode, session, hdf5);
+  EvaluationMetrics metrics(job.metrics, evaluated_thing(job.weights, job.watch), session.rank() == 0);
   const auto evaluate = [&](const NllJob& one, const ClaimResult& claim) {
-    return evaluate_one(one, images, claim, device, machine, session, signal);
+    return evaluate_one(one, images, claim, device, machine, session, signal, metrics);
   };
   return evaluate_or_watch(job, evaluate, session, signal);
 }

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/stop_signal.h"
 #include "data/hdf5_process.h"
+#include "evaluator/evaluation_metrics.h"
 #include "evaluator/network_flow.h"
 #include "evaluator/watch.h"
 #include "flow/likelihood.h"
@@ -24,6 +25,7 @@ struct NllJob {
   int64_t count = 0;                  // the first so many images; 0: all
   int64_t check_images = 32;          // on a grid: so many are done with twice the steps too
   std::string tag;                    // empty: a hash of the settings
+  MetricsConfig metrics;
   std::string device = "auto";
   int threads = 1;      // a rank; 0: its share of the cores
   std::string command;  // of one rank, that asks for all this

@@ -44,6 +44,11 @@ DEFINE_double(lease_seconds, 60,
               "watching: what a job has begun that has shown no life for so long, on another machine, is taken over");
 DEFINE_string(results_dir, "", "output: where the result goes; empty: RUN/results");
 DEFINE_string(tag, "", "output: part of the result's name; empty: a hash of all settings that decide the number");
+DEFINE_string(metrics_textfile, "",
+              "metrics: FILE.prom for node_exporter's textfile collector, or a folder in which each evaluation gets a "
+              "file of its own; empty: none");
+DEFINE_string(metrics_push, "", "metrics: http://HOST:PORT of a Prometheus Pushgateway; empty: none");
+DEFINE_string(metrics_run, "", "metrics: the run's name, as the label `run`; empty: that of its folder");
 DEFINE_int64(net_batch, 64, "machine: draws a network call, always; another number may change last bits");
 DEFINE_string(device, "auto", "machine: auto, cpu or cuda");
 DEFINE_int32(threads, 1,
@@ -74,7 +79,7 @@ ProgramHelp nll_help() {
           "what was stopped or killed.",
           "mpirun -n 2 cfm_eval_nll --run_dir=runs/digits --data=runs/demo/data/val",
           __FILE__,
-          {"weights", "images", "likelihood", "solver", "watching", "output", "machine"}};
+          {"weights", "images", "likelihood", "solver", "watching", "output", "metrics", "machine"}};
 }
 
 NllJob nll_job_from_flags() {
@@ -95,8 +100,9 @@ NllJob nll_job_from_flags() {
   job.likelihood.type = FLAGS_precision == "fp64" ? at::kDouble : at::kFloat;
   job.count = FLAGS_count;
   job.check_images = FLAGS_check_images;
-  job.watch = {FLAGS_watch, FLAGS_watch_idle, FLAGS_lease_seconds};
+  job.watch = {FLAGS_watch, task_of(nll_help()), FLAGS_watch_idle, FLAGS_lease_seconds};
   job.tag = FLAGS_tag;
+  job.metrics = {FLAGS_metrics_textfile, FLAGS_metrics_push, FLAGS_metrics_run, "cfm_eval_nll"};
   job.device = FLAGS_device;
   job.threads = FLAGS_threads;
   job.command = command_text(nll_help());

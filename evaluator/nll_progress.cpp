@@ -9,18 +9,21 @@
 
 namespace cfm::evaluator {
 
-NllProgress::NllProgress(bool enabled, const NllPlan& plan, int64_t kept)
-    : enabled_(enabled), plan_(plan), kept_(kept), start_(Clock::now()), next_(start_ + interval()) {}
+NllProgress::NllProgress(bool enabled, const NllPlan& plan, int64_t kept, EvaluationMetrics& metrics)
+    : enabled_(enabled), plan_(plan), kept_(kept), metrics_(metrics), start_(Clock::now()), next_(start_ + interval()) {
+  metrics_.progress(kept_ / plan_.likelihood.repeats);
+}
 
 std::chrono::seconds NllProgress::interval() const { return std::chrono::seconds(line_.live() ? 2 : 10); }
 
-std::string NllProgress::text(Clock::time_point now) const {
+std::string NllProgress::text(Clock::time_point now) {
   const DrawRecords records = read_records(plan_.file.parts(), plan_.key).records;
   const flow::LikelihoodConfig& likelihood = plan_.likelihood;
   const std::vector<ImageNll> images = images_of(records, likelihood.repeats, plan_.dimensions);
   if (images.empty()) return {};
   const NllSummary summary = summary_of(images, records);
   const auto done = static_cast<int64_t>(records.size());
+  metrics_.progress(summary.images);
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const double rate = static_cast<double>(done - kept_) / seconds;  // draws
   char text[200];

@@ -1,6 +1,5 @@
 #include "evaluator/watch.h"
 
-#include <algorithm>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/number_text.h"
 #include "checkpoint/store.h"
@@ -48,11 +48,14 @@ class Watcher {
   explicit Watcher(const WatchConfig& config) : config_(config) {}
 
   Next next() {
+    hold_.reset();
+    follow();
     std::optional<int64_t> newest;
     for (const int64_t step : checkpoint::committed_steps(config_.run_dir)) {
       newest = step;
       if (seen_.insert(step).second) busy();
-      if (!settled_.contains(step) && is_free(step)) return {Next::Kind::kEvaluate, step};
+      if (settled_.contains(step) || !is_free(step)) continue;
+      return hold(step) ? Next{Next::Kind::kEvaluate, step} : Next{Next::Kind::kWait};
     }
     look_at_what_is_gone();
     if (!elsewhere_.empty()) {
@@ -93,13 +96,34 @@ class Watcher {
     settled_.insert(step);
     elsewhere_.erase(step);
     busy();
+    tell_trainer(step);
   }
-  bool is_committed(int64_t step) const {
-    const std::vector<int64_t> steps = checkpoint::committed_steps(config_.run_dir);
-    return std::find(steps.begin(), steps.end(), step) != steps.end();
-  }
+  bool is_committed(int64_t step) const { return checkpoint::is_committed(config_.run_dir, step); }
 
  private:
+  // The run's trainer keeps checkpoints for jobs that follow it.
+  void follow() {
+    if (!is_there() || (follower_ && follower_->counts())) return;
+    try {
+      follower_ = std::make_unique<checkpoint::Follower>(config_.run_dir, config_.task, times_);
+      for (const int64_t step : settled_) follower_->settle(step);
+    } catch (const Error& e) {
+      if (said_alone_) return;
+      said_alone_ = true;
+      warn(std::string("the trainer keeps no checkpoints for this job: ") + e.what());
+    }
+  }
+  void tell_trainer(int64_t step) {
+    try {
+      if (follower_) follower_->settle(step);
+    } catch (const Error&) {  // it was taken for dead: follow() comes back
+    }
+  }
+  // Whether it is there to stay for as long as this job is at it. Deletions that are under way end soon.
+  bool hold(int64_t step) {
+    hold_ = hold_or_warn(config_.run_dir, step, times_);
+    return !hold_ || hold_->keeps().value_or(false);
+  }
   // Whether this job may try it: nobody is known to be at it, or whoever was has ended.
   bool is_free(int64_t step) {
     const auto other = elsewhere_.find(step);
@@ -119,8 +143,10 @@ class Watcher {
       if (const auto other = elsewhere_.find(step); other != elsewhere_.end()) {
         if (!is_free(step) || settled_.contains(step)) continue;
       }
-      warn(checkpoint::step_name(step) + " of " + config_.run_dir.string() +
-           " went before it was evaluated: deleted (--keep_last of cfm_train keeps more), or set aside as damaged");
+      if (!follower_ || !follower_->is_settled(step))
+        warn(checkpoint::step_name(step) + " of " + config_.run_dir.string() +
+             " went before it was evaluated: deleted (--keep_unevaluated of cfm_train keeps more), or set aside as "
+             "damaged");
       settle(step);
     }
   }
@@ -139,7 +165,7 @@ class Watcher {
     }
     return last_step_.second >= 0 && newest >= last_step_.second;
   }
-  bool is_there() const { return fs::exists(config_.run_dir); }
+  bool is_there() const { return fs::is_directory(config_.run_dir); }
   void busy() { busy_since_ = Clock::now(); }
   Next waits(const std::string& for_what) {
     if (for_what != said_) say("waiting      " + for_what);
@@ -150,6 +176,9 @@ class Watcher {
   const WatchConfig& config_;
   const LeaseTimes times_ = lease_times(config_.lease_seconds);
   LeaseSeeker trainer_{config_.run_dir / "trainer.lease", times_};
+  std::unique_ptr<checkpoint::Follower> follower_;
+  std::unique_ptr<checkpoint::Hold> hold_;  // of the checkpoint that the job is at
+  bool said_alone_ = false;
   std::set<int64_t> seen_, settled_;
   std::map<int64_t, Elsewhere> elsewhere_;
   std::pair<int64_t, int64_t> last_step_{-1, -1};  // of the run, as the manifest of a step says
@@ -179,6 +208,13 @@ Problems weights_problems(const WeightsChoice& weights, const WatchConfig& watch
     problems.emplace_back("--step names one checkpoint, --watch takes all: leave one of them out");
   }
   return problems;
+}
+
+std::string task_of(const ProgramHelp& program) {
+  std::string text;
+  for (const FlagSetting& flag : flag_settings(program))
+    if (flag.group != "watching" && flag.group != "metrics") text += flag.name + "=" + flag.value + "\n";
+  return program.name + "-" + xxh3_128_hex(text.data(), text.size()).substr(0, 10);
 }
 
 void agree_on_job(const parallel::MpiSession& session, const std::function<void()>& work) {
@@ -222,7 +258,7 @@ ExitCode watch_run(const WatchConfig& config, const EvaluateStep& evaluate, cons
       throw;
     } catch (const SharedError& e) {
       const bool is_gone = session.control().any(leads && !watcher.is_committed(next.step));
-      if (is_gone) continue;  // by the trainer's --keep_last: next() says so
+      if (is_gone) continue;  // it could not be held, or was set aside: next() says so
       if (e.exit_code() != ExitCode::kWontWork) throw;
       failed.push_back(checkpoint::step_name(next.step) + ": " + e.what());
       if (leads) warn(failed.back());

@@ -8,7 +8,8 @@
 namespace cfm::metrics {
 
 enum class Kind { kGauge, kCounter };  // a counter starts at 0 in every process
-enum class Scope { kRun, kNode };      // from rank 0; from the first rank of each node
+// From a trainer's rank 0; from the first rank of each node; from an evaluator's rank 0.
+enum class Scope { kRun, kNode, kEvaluation };
 
 struct SeriesInfo {
   std::string_view name;  // with its unit; a counter ends in _total
@@ -36,6 +37,9 @@ inline constexpr auto kCatalogue = std::to_array<SeriesInfo>({
     {"cfm_ranks", Kind::kGauge, Scope::kRun, "", "MPI ranks."},
     // what the network learns
     {"cfm_loss", Kind::kGauge, Scope::kRun, "", "Training loss of the last step."},
+    {"cfm_loss_by_time", Kind::kGauge, Scope::kRun, "bin",
+     "Training loss for t in the bin's tenth of 0 (noise) to 1 (data): mean over the images of the last --log_every "
+     "steps."},
     {"cfm_gradient_norm", Kind::kGauge, Scope::kRun, "", "Norm of the last step's gradient, before clipping."},
     {"cfm_learning_rate", Kind::kGauge, Scope::kRun, "", "Of the last step."},
     {"cfm_skipped_updates_total", Kind::kCounter, Scope::kRun, "",
@@ -65,12 +69,22 @@ inline constexpr auto kCatalogue = std::to_array<SeriesInfo>({
     {"cfm_checkpoint_bytes", Kind::kGauge, Scope::kRun, "", "Size of the last checkpoint."},
     {"cfm_checkpoints_total", Kind::kCounter, Scope::kRun, "", "Checkpoints committed by this process."},
     {"cfm_checkpoint_failures_total", Kind::kCounter, Scope::kRun, "", "Saves that failed in this process."},
+    {"cfm_gpu_memory_bytes", Kind::kGauge, Scope::kRun, "of",
+     "Of the rank that has most on its GPU: allocated by tensors, their peak, reserved by LibTorch. Absent on CPUs."},
     {"cfm_disk_free_bytes", Kind::kGauge, Scope::kRun, "", "Room on the file system of the run's folder."},
     // what evaluators found (RUN/results), at most 200 of a metric
     {"cfm_result", Kind::kGauge, Scope::kRun, "metric step tag",
      "nll_bits_per_dim, nll_nfe, fid, fid_nfe: of the checkpoint of that step, by the settings of that tag."},
     {"cfm_result_time_seconds", Kind::kGauge, Scope::kRun, "",
      "When the newest of them was written, in seconds since 1970."},
+    // an evaluator that is at work
+    {"cfm_evaluation_images", Kind::kGauge, Scope::kEvaluation, "metric step tag",
+     "Images, or samples, that an evaluator has done for a result."},
+    {"cfm_evaluation_last_image", Kind::kGauge, Scope::kEvaluation, "metric step tag", "How many there are to be."},
+    {"cfm_evaluation_eta_seconds", Kind::kGauge, Scope::kEvaluation, "metric step tag",
+     "Seconds to its end at the speed of this start."},
+    {"cfm_evaluation_time_seconds", Kind::kGauge, Scope::kEvaluation, "metric step tag",
+     "When the evaluator last said so, in seconds since 1970."},
     // a node
     {"cfm_node_ranks", Kind::kGauge, Scope::kNode, "node", "Ranks on the node."},
     {"cfm_node_resident_bytes", Kind::kGauge, Scope::kNode, "node", "Resident memory of the node's ranks."},

@@ -40,7 +40,8 @@ prometheus::Labels labels_of(const SeriesInfo& series, LabelValues values) {
 
 struct Series::Impl {
   prometheus::Labels run;
-  prometheus::Registry registry{prometheus::Registry::InsertBehavior::Throw};
+  std::shared_ptr<prometheus::Registry> registry =
+      std::make_shared<prometheus::Registry>(prometheus::Registry::InsertBehavior::Throw);
   std::unordered_map<std::string_view, prometheus::Family<prometheus::Gauge>*> gauge_families;
   std::unordered_map<std::string_view, prometheus::Family<prometheus::Counter>*> counter_families;
   std::unordered_map<std::string, prometheus::Gauge*> gauges;
@@ -60,14 +61,17 @@ struct Series::Impl {
     auto& family = families[series->name];
     if (family == nullptr)
       family =
-          &builder().Name(std::string(series->name)).Help(std::string(series->help)).Labels(run).Register(registry);
+          &builder().Name(std::string(series->name)).Help(std::string(series->help)).Labels(run).Register(*registry);
     Metric& metric = family->Add(labels);
     made.emplace(std::move(key), &metric);
     return metric;
   }
 };
 
-Series::Series(const std::string& run) : impl_(std::make_unique<Impl>()) { impl_->run = {{"run", run}}; }
+Series::Series(const std::string& run, const std::string& program) : impl_(std::make_unique<Impl>()) {
+  impl_->run = {{"run", run}};
+  if (!program.empty()) impl_->run["program"] = program;
+}
 Series::~Series() = default;
 
 void Series::set(std::string_view gauge, double value, LabelValues labels) {
@@ -79,6 +83,14 @@ void Series::add(std::string_view counter, double amount, LabelValues labels) {
       .Increment(amount);
 }
 
-std::string Series::text() const { return prometheus::TextSerializer().Serialize(impl_->registry.Collect()); }
+std::string Series::text() const { return prometheus::TextSerializer().Serialize(impl_->registry->Collect()); }
+
+std::shared_ptr<prometheus::Collectable> Series::collectable() const { return impl_->registry; }
+
+std::string run_name(const std::string& given, const std::filesystem::path& folder) {
+  if (!given.empty()) return given;
+  const std::filesystem::path whole = std::filesystem::absolute(folder).lexically_normal();
+  return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
+}
 
 }  // namespace cfm::metrics

@@ -1,11 +1,16 @@
 #pragma once
 // A process's series: set by the program's thread, read by whoever scrapes.
 
+#include <filesystem>
 #include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
+
+namespace prometheus {
+class Collectable;
+}
 
 namespace cfm::metrics {
 
@@ -14,8 +19,8 @@ using LabelValues = std::initializer_list<std::string_view>;
 
 class Series {
  public:
-  // `run`: the value of the label of that name, which every series carries.
-  explicit Series(const std::string& run);
+  // `run`: the value of the label of that name, which every series carries. `program`: the same, unless it is empty.
+  explicit Series(const std::string& run, const std::string& program = "");
   ~Series();
   Series(const Series&) = delete;
   Series& operator=(const Series&) = delete;
@@ -25,10 +30,15 @@ class Series {
   void add(std::string_view counter, double amount, LabelValues labels = {});
   // All of it in Prometheus' text format. From any thread.
   std::string text() const;
+  // All of it as prometheus-cpp hands it on. It may outlive this.
+  std::shared_ptr<prometheus::Collectable> collectable() const;
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// The label `run` of the run in `folder`: its last name, unless --metrics_run gave one.
+std::string run_name(const std::string& given, const std::filesystem::path& folder);
 
 }  // namespace cfm::metrics

@@ -55,4 +55,6 @@ void synchronize(c10::Device device) {
   if (device.is_cuda()) synchronize_cuda_device(device.index());
 }
 
+GpuMemory gpu_memory(c10::Device device) { return device.is_cuda() ? cuda_memory(device.index()) : GpuMemory{}; }
+
 }  // namespace cfm::parallel

@@ -1,6 +1,7 @@
 #pragma once
 #include <c10/core/Device.h>
 
+#include <cstdint>
 #include <string>
 
 #include "parallel/mpi_session.h"
@@ -20,5 +21,14 @@ void use_exact_float32();
 
 // Waits for everything queued on the device; nothing on cpu.
 void synchronize(c10::Device device);
+
+// What this process's tensors take on a GPU, in bytes.
+struct GpuMemory {
+  int64_t allocated = 0, peak = 0;  // by tensors, now and at most since the start
+  int64_t reserved = 0;             // what LibTorch has of the GPU, for tensors now and to come
+};
+
+// All 0 on cpu. Waits for nothing that is queued.
+GpuMemory gpu_memory(c10::Device device);
 
 }  // namespace cfm::parallel

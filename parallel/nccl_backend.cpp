@@ -1,11 +1,14 @@
 #include "parallel/nccl_backend.h"
 
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <cuda_runtime_api.h>
 
 #include <array>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+
+#include "parallel/device.h"
 
 namespace cfm::parallel {
 
@@ -24,6 +27,14 @@ std::string cuda_pci_bus_id(int index) {
 void synchronize_cuda_device(int index) {
   set_cuda_device(index);
   c10::cuda::device_synchronize();
+}
+
+GpuMemory cuda_memory(int index) {
+  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(index));
+  constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return {.allocated = stats.allocated_bytes[kAll].current,
+          .peak = stats.allocated_bytes[kAll].peak,
+          .reserved = stats.reserved_bytes[kAll].current};
 }
 
 c10::intrusive_ptr<c10d::Backend> make_nccl_backend(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size,

@@ -15,6 +15,8 @@ class Store;
 
 namespace cfm::parallel {
 
+struct GpuMemory;  // parallel/device.h
+
 bool built_with_nccl();
 
 // GPUs that this process sees; 0 on a machine without one, and without NCCL. The others below throw Error without NCCL.
@@ -22,6 +24,7 @@ int cuda_device_count();
 void set_cuda_device(int index);
 std::string cuda_pci_bus_id(int index);
 void synchronize_cuda_device(int index);
+GpuMemory cuda_memory(int index);
 
 // A ProcessGroupNCCL on `device`, already connected: a broken fabric shows here. Collective; `store` is shared by all
 // ranks.

@@ -2,6 +2,7 @@
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
 #include "base/error.h"
+#include "parallel/device.h"
 #include "parallel/nccl_backend.h"
 
 namespace cfm::parallel {
@@ -18,6 +19,7 @@ int cuda_device_count() { return 0; }
 void set_cuda_device(int) { refuse(); }
 std::string cuda_pci_bus_id(int) { refuse(); }
 void synchronize_cuda_device(int) { refuse(); }
+GpuMemory cuda_memory(int) { refuse(); }
 c10::intrusive_ptr<c10d::Backend> make_nccl_backend(const c10::intrusive_ptr<c10d::Store>&, int, int, c10::Device,
                                                     std::chrono::milliseconds) {
   refuse();

@@ -90,6 +90,7 @@ constexpr FlagRule kRules[]{
     {"checkpoint_every", kFree, kUnsaid},
     {"keep_every", kFree, kUnsaid},
     {"keep_last", kFree, kUnsaid},
+    {"keep_unevaluated", kFree, kUnsaid},
     {"log_every", kFree, kUnsaid},
     {"net_batch", kFree, kUnsaid},
     {"sample_every", kFree, kUnsaid},

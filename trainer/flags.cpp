@@ -105,6 +105,9 @@ DEFINE_int64(checkpoint_every, 1000,
 DEFINE_bool(async_checkpoints, true, "output: training goes on while a checkpoint is written");
 DEFINE_int64(keep_last, 2, "output: newest checkpoints kept; 0: all");
 DEFINE_int64(keep_every, 0, "output: steps whose checkpoints are never deleted");
+DEFINE_int64(keep_unevaluated, 4,
+             "output: checkpoints kept beyond these while an evaluator that follows the run (--watch) has yet to "
+             "evaluate them: the newest so many");
 DEFINE_int64(val_every, 0, "output: steps between losses on held-out images; 0: never");
 DEFINE_int64(val_images, 10000, "output: held-out images used, from the first on");
 DEFINE_int64(sample_every, 0, "output: steps between sample grids; 0: never");
@@ -238,6 +241,7 @@ TrainConfig config_from_flags(Problems& problems) {
   config.async_checkpoints = FLAGS_async_checkpoints;
   config.keep_last = FLAGS_keep_last;
   config.keep_every = FLAGS_keep_every;
+  config.keep_unevaluated = FLAGS_keep_unevaluated;
   config.val_every = FLAGS_val_every;
   config.val_images = FLAGS_val_images;
   config.sample_every = FLAGS_sample_every;

@@ -1,41 +1,21 @@
 #include "trainer/found_results.h"
 
 #include <chrono>
-#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "metrics/result_numbers.h"
 
 namespace cfm::trainer {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
 
-// The file's numbers by the metric's name; nothing if it is no result that has any.
-std::vector<std::pair<std::string, double>> numbers_in(const Json& result) {
-  if (!result.is_object()) return {};
-  std::vector<std::pair<std::string, double>> numbers;
-  const auto add = [&](const char* name, const char* pointer) {
-    const Json::json_pointer at(pointer);
-    if (result.contains(at) && result.at(at).is_number()) numbers.emplace_back(name, result.at(at).get<double>());
-  };
-  if (result.value("metric", "") == "nll") {
-    add("nll_bits_per_dim", "/bits_per_dim");
-    add("nll_nfe", "/nfe/mean");
-  }
-  if (result.value("metric", "") == "fid") {
-    add("fid", "/fid/mean");
-    add("fid_nfe", "/repeats/0/nfe");
-  }
-  return numbers;
-}
-
-Json json_or_nothing(const fs::path& file) {
+std::string text_or_nothing(const fs::path& file) {
   try {
-    return Json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
+    return read_file(file);
   } catch (const Error&) {
     return {};
   }
@@ -60,7 +40,7 @@ void FoundResults::look(metrics::Series& series) {
     if (step == std::string::npos || tag == std::string::npos) continue;
     std::string digits = name.substr(step + 6, tag - step - 6);
     digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size() - 1));
-    for (const auto& [metric, value] : numbers_in(json_or_nothing(entry.path()))) {
+    for (const auto& [metric, value] : metrics::result_numbers(text_or_nothing(entry.path()))) {
       if (++of_metric_[metric] > kMost) continue;
       series.set("cfm_result", value, {metric, digits, name.substr(tag + 1)});
       newest_ = std::max(newest_, written(entry.path()));

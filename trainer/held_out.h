@@ -1,7 +1,6 @@
 #pragma once
 // What is looked at while a run goes on: the loss on held-out images, and a grid of samples.
 
-#include <array>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -11,10 +10,9 @@
 #include "flow/sampler.h"
 #include "models/unet.h"
 #include "parallel/mpi_session.h"
+#include "trainer/loss_by_time.h"
 
 namespace cfm::trainer {
-
-inline constexpr int kTimeBins = 10;
 
 // How others hear of the work while it goes on.
 struct Pulse {
@@ -25,7 +23,7 @@ struct Pulse {
 
 struct ValidationLoss {
   double mean = 0;
-  std::array<double, kTimeBins> by_time{};  // bin b: t/t_end in [b/10, (b+1)/10)
+  ByTime by_time{};
   int64_t images = 0;
 };
 

@@ -90,6 +90,7 @@ checkpoint::StoreConfig store_config(const TrainConfig& config, const Lease* lea
   return {.run_dir = config.run_dir,
           .keep_last = config.keep_last,
           .keep_every = config.keep_every,
+          .keep_unevaluated = config.keep_unevaluated,
           .still_owned = [lease] { return lease == nullptr || lease->held(); }};
 }
 

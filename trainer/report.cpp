@@ -90,7 +90,7 @@ bool Report::step(const StepMeasure& measure, const parallel::StepSummary& summa
   const StepOverRanks all = over_ranks(summary, ranks_);
   const double seconds = all.step_seconds;
   smooth_seconds_ = smooth_seconds_ == 0 ? seconds : 0.9 * smooth_seconds_ + 0.1 * seconds;
-  const double loss = all.loss_sum / static_cast<double>(config_.global_batch);
+  const double loss = all.losses.sum / static_cast<double>(config_.global_batch);
   if (measure.skipped) {
     note("step " + std::to_string(measure.step) + ": update skipped, the gradient's norm is " +
          number(measure.gradient_norm, "%g"));

@@ -50,11 +50,7 @@ double cpu_seconds(int process) {
   return (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
-std::string run_name(const TrainConfig& config) {
-  if (!config.metrics_run.empty()) return config.metrics_run;
-  const fs::path folder = fs::absolute(config.run_dir).lexically_normal();
-  return (folder.has_filename() ? folder : folder.parent_path()).filename().string();
-}
+std::string run_name(const TrainConfig& config) { return metrics::run_name(config.metrics_run, config.run_dir); }
 
 metrics::ExporterConfig exporter_config(const TrainConfig& config, const parallel::MpiSession& session) {
   metrics::ExporterConfig exporter{
@@ -128,7 +124,7 @@ void RunMetrics::step(const StepMeasure& measure, const StepOverRanks& all, doub
         {"cfm_epoch", static_cast<double>(images_seen_) / static_cast<double>(images_)},
         {"cfm_eta_seconds", eta_seconds},
         {"cfm_goodput_ratio", counted_seconds_ / (now() - started_)},
-        {"cfm_loss", all.loss_sum / static_cast<double>(config_.global_batch)},
+        {"cfm_loss", all.losses.sum / static_cast<double>(config_.global_batch)},
         {"cfm_gradient_norm", measure.gradient_norm},
         {"cfm_learning_rate", measure.lr},
         {"cfm_images_per_second", images_per_second},
@@ -145,9 +141,16 @@ void RunMetrics::step(const StepMeasure& measure, const StepOverRanks& all, doub
     series_->add("cfm_steps_total", 1);
     series_->add("cfm_images_total", static_cast<double>(config_.global_batch));
     if (measure.skipped) series_->add("cfm_skipped_updates_total", 1);
+    if (!measure.skipped) add_losses_by_time(all.losses);
+    if (measure.step % config_.log_every == 0) put_losses_by_time();
+    if (const parallel::GpuMemory& gpu = all.gpu_memory; gpu.reserved > 0) {
+      series_->set("cfm_gpu_memory_bytes", static_cast<double>(gpu.allocated), {"allocated"});
+      series_->set("cfm_gpu_memory_bytes", static_cast<double>(gpu.peak), {"peak"});
+      series_->set("cfm_gpu_memory_bytes", static_cast<double>(gpu.reserved), {"reserved"});
+    }
     metrics::StatusNumbers numbers{.step = measure.step,
                                    .last_step = config_.steps,
-                                   .loss = all.loss_sum / static_cast<double>(config_.global_batch),
+                                   .loss = all.losses.sum / static_cast<double>(config_.global_batch),
                                    .gradient_norm = measure.gradient_norm,
                                    .learning_rate = measure.lr,
                                    .images_per_second = images_per_second,
@@ -159,6 +162,21 @@ void RunMetrics::step(const StepMeasure& measure, const StepOverRanks& all, doub
     page_->put(numbers);
   }
   exporter_->look();
+}
+
+void RunMetrics::add_losses_by_time(const StepLosses& losses) {
+  for (size_t bin = 0; bin < kTimeBins; ++bin) {
+    since_logged_.by_time[bin] += losses.by_time[bin];
+    since_logged_.images[bin] += losses.images[bin];
+  }
+}
+
+// A bin that no image has fallen into keeps what it had.
+void RunMetrics::put_losses_by_time() {
+  for (size_t bin = 0; bin < kTimeBins; ++bin)
+    if (since_logged_.images[bin] > 0)
+      series_->set("cfm_loss_by_time", since_logged_.by_time[bin] / since_logged_.images[bin], {std::to_string(bin)});
+  since_logged_ = {};
 }
 
 void RunMetrics::checkpoint_failed() {

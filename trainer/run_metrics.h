@@ -33,6 +33,8 @@ class RunMetrics {
   std::string text() const;
 
  private:
+  void add_losses_by_time(const StepLosses& losses);
+  void put_losses_by_time();
   void look();  // at the system: this node's memory and processors, the disk, results
   const TrainConfig& config_;
   const bool of_run_;
@@ -45,6 +47,7 @@ class RunMetrics {
   int64_t images_ = 1, images_seen_ = 0;
   double started_ = 0, counted_seconds_ = 0, cpu_seconds_ = 0;
   double looked_ = 0;
+  StepLosses since_logged_;
 };
 
 }  // namespace cfm::trainer

@@ -6,9 +6,11 @@
 #include <cmath>
 
 #include "flow/objective.h"
+#include "flow/path.h"
 #include "trainer/autocast.h"
 #include "trainer/batch.h"
 #include "trainer/guard.h"
+#include "trainer/loss_by_time.h"
 
 namespace cfm::trainer {
 
@@ -24,6 +26,7 @@ StepMade make_step(const StepTools& tools, const std::function<void()>& changes)
   const bool labelled = config.model.num_classes > 0;
 
   at::Tensor loss_sum = at::zeros({}, at::TensorOptions(device).dtype(at::kFloat));
+  at::Tensor by_time = at::zeros({2, kTimeBins}, at::TensorOptions(device).dtype(at::kDouble));
   reducer.begin_step();
   for (int64_t micro = 0; micro < loader.micro_batches_per_step(); ++micro) {
     // shard -> batch -> point of the path; t = 0 is noise, t = 1 is data
@@ -44,6 +47,7 @@ StepMade make_step(const StepTools& tools, const std::function<void()>& changes)
     }();
     const at::Tensor micro_loss = losses.sum();
     loss_sum += micro_loss.detach();
+    by_time += losses_by_time(losses, batch.t, flow::t_end(config.flow_config.path));
     phases.enter(Phase::kBackward, at.step);
     if (micro + 1 == loader.micro_batches_per_step()) reducer.sync_next_backward();
     (micro_loss * finite_or_nan(weight, micro_loss)).backward();
@@ -67,7 +71,7 @@ StepMade make_step(const StepTools& tools, const std::function<void()>& changes)
   reducer.zero_gradients();
   ++at.step;
   at.images_seen += config.global_batch;
-  return {.loss_sum = loss_sum, .gradient_norm = norm, .lr = lr, .skipped = !finite};
+  return {.loss_sum = loss_sum, .loss_by_time = by_time, .gradient_norm = norm, .lr = lr, .skipped = !finite};
 }
 
 }  // namespace cfm::trainer

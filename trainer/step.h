@@ -29,6 +29,7 @@ struct StepTools {
 
 struct StepMade {
   at::Tensor loss_sum;       // [], float32 on the device: over this rank's samples
+  at::Tensor loss_by_time;   // float64 [2, kTimeBins] on the device (trainer/loss_by_time.h)
   double gradient_norm = 0;  // before clipping; equal on all ranks, as is lr
   double lr = 0;
   bool skipped = false;  // a gradient that is not finite: weights, moments and averages are as they were

@@ -10,8 +10,23 @@ constexpr size_t kPhases = kPhaseNames.size();
 constexpr size_t kAllReduce = static_cast<size_t>(Phase::kAllReduce), kBackward = static_cast<size_t>(Phase::kBackward);
 
 // Where each number stands in a report.
-enum Sum : size_t { kLoss, kDataWait, kExposed, kOwn, kPhaseSums };
-enum Maximum : size_t { kStep, kSlowest, kUnwritten, kPhaseMaxima, kPhaseMinima = kPhaseMaxima + kPhases };
+enum Sum : size_t {
+  kLoss,
+  kDataWait,
+  kExposed,
+  kOwn,
+  kPhaseSums,
+  kByTime = kPhaseSums + kPhases,
+  kImages = kByTime + kTimeBins
+};
+enum Maximum : size_t {
+  kStep,
+  kSlowest,
+  kUnwritten,
+  kPhaseMaxima,
+  kPhaseMinima = kPhaseMaxima + kPhases,
+  kGpu = kPhaseMinima + kPhases
+};
 
 // A rank's time and number in one, so that the largest over ranks tells whose it is: whole microseconds, exact up to
 // 2^53, which is a day of 10,000 ranks.
@@ -27,11 +42,16 @@ parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested, 
   const double own = std::max(measure.step_seconds - phases[kAllReduce], 0.0);
   parallel::StepReport report{
       .stop_requested = stop_requested,
-      .sums = {measure.loss_sum, measure.data_wait_seconds, measure.exposed_reduce_seconds, own},
+      .sums = {measure.losses.sum, measure.data_wait_seconds, measure.exposed_reduce_seconds, own},
       .maxima = {measure.step_seconds, time_and_rank(own, rank, ranks), measure.checkpoint_written ? 0.0 : 1.0}};
   report.sums.insert(report.sums.end(), phases.begin(), phases.end());
   report.maxima.insert(report.maxima.end(), phases.begin(), phases.end());
   for (const double seconds : phases) report.maxima.push_back(-seconds);
+  for (const ByTime& of_bins : {measure.losses.by_time, measure.losses.images})
+    report.sums.insert(report.sums.end(), of_bins.begin(), of_bins.end());
+  const parallel::GpuMemory& gpu = measure.gpu_memory;
+  for (const int64_t bytes : {gpu.allocated, gpu.peak, gpu.reserved})
+    report.maxima.push_back(static_cast<double>(bytes));
   return report;
 }
 
@@ -40,7 +60,6 @@ bool written_by_all(const parallel::StepSummary& summary) { return summary.maxim
 StepOverRanks over_ranks(const parallel::StepSummary& summary, int ranks) {
   const auto slowest = static_cast<int64_t>(summary.maxima[kSlowest]);
   StepOverRanks all{.stop_requested = summary.stop_requested,
-                    .loss_sum = summary.sums[kLoss],
                     .step_seconds = summary.maxima[kStep],
                     .data_wait_seconds = summary.sums[kDataWait] / ranks,
                     .exposed_reduce_seconds = summary.sums[kExposed] / ranks};
@@ -49,6 +68,13 @@ StepOverRanks over_ranks(const parallel::StepSummary& summary, int ranks) {
     all.phase_mean[p] = summary.sums[kPhaseSums + p] / ranks;
     all.phase_max[p] = summary.maxima[kPhaseMaxima + p];
   }
+  all.losses.sum = summary.sums[kLoss];
+  for (size_t bin = 0; bin < kTimeBins; ++bin) {
+    all.losses.by_time[bin] = summary.sums[kByTime + bin];
+    all.losses.images[bin] = summary.sums[kImages + bin];
+  }
+  const auto bytes = [&](size_t i) { return static_cast<int64_t>(summary.maxima[kGpu + i]); };
+  all.gpu_memory = {.allocated = bytes(0), .peak = bytes(1), .reserved = bytes(2)};
   all.slowest_rank = static_cast<int>(slowest % ranks);
   const double mean = summary.sums[kOwn] / ranks;
   const int64_t microseconds = slowest / ranks;

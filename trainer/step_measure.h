@@ -3,14 +3,16 @@
 
 #include <cstdint>
 
+#include "parallel/device.h"
 #include "parallel/step_control.h"
+#include "trainer/loss_by_time.h"
 #include "trainer/phases.h"
 
 namespace cfm::trainer {
 
 // What one rank measured of a step.
 struct StepMeasure {
-  double loss_sum = 0;  // of this rank's samples
+  StepLosses losses{};  // of this rank's samples
   double data_wait_seconds = 0, exposed_reduce_seconds = 0;
   double step_seconds = 0;
   PhaseSeconds phase_seconds{};
@@ -18,17 +20,19 @@ struct StepMeasure {
   int64_t step = 0;                  // the step that was made: 1 is the first
   bool skipped = false;
   bool checkpoint_written = false;  // this rank's part in the save under way
+  parallel::GpuMemory gpu_memory{};
 };
 
 // The same step over all ranks.
 struct StepOverRanks {
   bool stop_requested = false;
-  double loss_sum = 0;
+  StepLosses losses{};
   double step_seconds = 0;                                   // of the slowest rank
   double data_wait_seconds = 0, exposed_reduce_seconds = 0;  // means
   PhaseSeconds phase_min{}, phase_mean{}, phase_max{};
-  int slowest_rank = 0;    // the one that took longest without its waiting for others
-  double slowest_lag = 0;  // how much longer than the mean, as a share of it
+  int slowest_rank = 0;              // the one that took longest without its waiting for others
+  double slowest_lag = 0;            // how much longer than the mean, as a share of it
+  parallel::GpuMemory gpu_memory{};  // of the rank that has most, each
 };
 
 parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested, int rank, int ranks);

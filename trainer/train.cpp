@@ -13,6 +13,7 @@
 #include "trainer/guard.h"
 #include "trainer/last_bits.h"
 #include "trainer/look.h"
+#include "trainer/loss_by_time.h"
 #include "trainer/open_data.h"
 #include "trainer/phases.h"
 #include "trainer/prepare.h"
@@ -76,7 +77,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
 
     // what all ranks know of the step before; a request to stop is met by all after the same step
     if (control.pending()) stopping = hear();
-    measure = {.loss_sum = made.loss_sum.item<double>(),
+    measure = {.losses = on_host(made.loss_sum, made.loss_by_time),
                .data_wait_seconds = loader.take_wait_seconds(),
                .exposed_reduce_seconds = reducer.exposed_seconds(),
                .step_seconds = watch.seconds(),
@@ -85,7 +86,8 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
                .lr = made.lr,
                .step = at.step,
                .skipped = made.skipped,
-               .checkpoint_written = checkpoints.written()};
+               .checkpoint_written = checkpoints.written(),
+               .gpu_memory = parallel::gpu_memory(device)};
     control.post(to_report(measure, stop.raised() != 0, session.rank(), session.size()));
     // now: whoever watches the start waits for it
     if (at.step == first_step) stopping = hear();

@@ -68,6 +68,7 @@ struct TrainConfig {
   bool async_checkpoints = true;
   int64_t keep_last = 2;
   int64_t keep_every = 0;
+  int64_t keep_unevaluated = 4;
   int64_t val_every = 0;
   int64_t val_images = 10000;
   int64_t sample_every = 0;

@@ -64,6 +64,7 @@ Problems TrainConfig::validate() const {
   check_not_negative(problems, "checkpoint_every", checkpoint_every);
   check_not_negative(problems, "keep_last", keep_last);
   check_not_negative(problems, "keep_every", keep_every);
+  check_not_negative(problems, "keep_unevaluated", keep_unevaluated);
   check_not_negative(problems, "val_every", val_every);
   check_not_negative(problems, "sample_every", sample_every);
   append(problems, flow_config.validate());

@@ -58,6 +58,11 @@ def annotation(name, color, expr):
     return dashboard.AnnotationQuery().name(name).datasource(SOURCE).enable(True).icon_color(color).expr(expr)
 
 
+def started(runs, attempt):
+    """When processes began that are this start of their run."""
+    return f"1000 * cfm_start_time_seconds{{{runs}}} and on (run) (cfm_attempt{{{runs}}} {attempt})"
+
+
 def text_of(board):
     document = json.loads(JSONEncoder(sort_keys=True).encode(board))
     for query in document["annotations"].get("list") or []:
@@ -95,6 +100,8 @@ def one_run():
                                (f"cfm_validation_loss{{{RUN}}}", "{{weights}}"), log=True))
             .with_panel(curves("Held-out loss by time", "short", "Bin 0 is the tenth of t at the noise, bin 9 at the data.",
                                (f"cfm_validation_loss_by_time{{{RUN}}}", "{{weights}} bin {{bin}}"), log=True))
+            .with_panel(curves("Training loss by time", "short", "Mean over the last --log_every steps; bin 0 is the tenth of t at the noise, bin 9 at the data.",
+                               (f"cfm_loss_by_time{{{RUN}}}", "bin {{bin}}"), log=True))
             .with_panel(curves("Gradient norm", "short", "Of the reduced gradient, before clipping.", (f"cfm_gradient_norm{{{RUN}}}", "norm"), log=True))
             .with_panel(curves("Learning rate", "short", "Of each step.", (f"cfm_learning_rate{{{RUN}}}", "lr")))
             .with_panel(curves("Skipped updates", "short", "In 15 minutes, because a loss or a gradient was not finite.",
@@ -117,11 +124,14 @@ def one_run():
             .with_panel(curves("Room", "bytes", "On the file system of the run's folder, and the size of a checkpoint.",
                                (f"cfm_disk_free_bytes{{{RUN}}}", "free"), (f"cfm_checkpoint_bytes{{{RUN}}}", "a checkpoint"), log=True))
             .with_panel(curves("Memory", "bytes", "Resident, of a node's ranks.", (f"cfm_node_resident_bytes{{{on_node}}}", "{{node}}")))
+            .with_panel(curves("GPU memory", "bytes", "Of the rank that has most: by tensors, their peak, and what LibTorch has reserved.",
+                               (f"cfm_gpu_memory_bytes{{{RUN}}}", "{{of}}")))
             .with_panel(curves("Processors", "short", "Cores that a node's ranks keep busy.", (f"rate(cfm_node_cpu_seconds_total{{{on_node}}}[1m])", "{{node}}")))
             .with_panel(curves("Lost steps", "short", "That the start before had made beyond the checkpoint that this one began from.",
                                (f"cfm_lost_steps{{{RUN}}}", "lost")))
             .annotation(annotation("checkpoints", "green", f"1000 * cfm_checkpoint_time_seconds{{{RUN}}}"))
-            .annotation(annotation("starts", "orange", f"1000 * cfm_start_time_seconds{{{RUN}}}"))
+            .annotation(annotation("first start", "orange", started(RUN, "== 1")))
+            .annotation(annotation("requeues", "red", started(RUN, "> 1")))
             .annotation(annotation("evaluations", "blue", f"1000 * cfm_result_time_seconds{{{RUN}}}")))
 
 
@@ -139,11 +149,14 @@ def all_runs():
             .with_panel(curves("Progress", "percentunit", "Steps made over steps to make.", (f"max by (run) (cfm_step{{{RUNS}}} / cfm_last_step{{{RUNS}}})", "{{run}}")))
             .with_panel(curves("Waiting for data", "percentunit", "Share of the time.", (f'run:cfm_phase_share:ratio5m{{{RUNS},phase="data"}}', "{{run}}")))
             .with_panel(curves("Slowest rank's lag", "percentunit", "Over the mean of all ranks.",
-                               (f"max by (run) (cfm_slowest_rank_lag_ratio{{{RUNS}}})", "{{run}}"))))
+                               (f"max by (run) (cfm_slowest_rank_lag_ratio{{{RUNS}}})", "{{run}}")))
+            .annotation(annotation("first starts", "orange", started(RUNS, "== 1")))
+            .annotation(annotation("requeues", "red", started(RUNS, "> 1"))))
 
 
 def evaluators():
     board = page("cfm-results", "cfm: evaluations", "What evaluators found, by step.", "label_values(cfm_result, run)", multi=True)
+    now = lambda series: f"max by (run, metric, step, tag) ({series}{{{RUNS}}})"  # noqa: E731
     of = lambda metric: f'max by (run, step, tag) (cfm_result{{{RUNS},metric="{metric}"}})'  # noqa: E731
     return (board
             .with_panel(rows_of("Likelihood", "short", "Bits per dimension of held-out images.", bits_per_dim=of("nll_bits_per_dim"), evaluations=of("nll_nfe")))
@@ -151,7 +164,9 @@ def evaluators():
             .with_panel(curves("Bits per dimension", "short", "As they came in; the legend has step and tag.", (of("nll_bits_per_dim"), "{{run}} {{step}} {{tag}}")))
             .with_panel(curves("FID", "short", "As they came in; the legend has step and tag.", (of("fid"), "{{run}} {{step}} {{tag}}")))
             .with_panel(curves("Network evaluations", "short", "Of an image's likelihood, and of a sample.",
-                               (of("nll_nfe"), "NLL {{run}} {{step}}"), (of("fid_nfe"), "FID {{run}} {{step}}"), span=24)))
+                               (of("nll_nfe"), "NLL {{run}} {{step}}"), (of("fid_nfe"), "FID {{run}} {{step}}"), span=24))
+            .with_panel(rows_of("Evaluators", "short", "How far they are, by --metrics_textfile or --metrics_push.", images=now("cfm_evaluation_images"),
+                                of=now("cfm_evaluation_last_image"), seconds_left=now("cfm_evaluation_eta_seconds"))))
 
 
 def main():

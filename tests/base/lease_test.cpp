@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "base/error.h"
 #include "support/file_bytes.h"
 #include "support/scratch_directory.h"
 
@@ -54,6 +55,25 @@ TEST_F(Leases, IsTakenOnceAndNamesItsHolder) {
   EXPECT_FALSE(second.try_take());
   EXPECT_NE(second.holder().text().find("process " + std::to_string(::getpid())), std::string::npos)
       << second.holder().text();
+}
+
+TEST_F(Leases, ThatNoOtherAsksForHasANameOfItsOwn) {
+  std::vector<std::unique_ptr<Lease>> leases;
+  for (int i = 0; i < 3; ++i) leases.push_back(new_lease(folder_.path(), "step_7.", kQuick));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 3);
+  for (const auto& lease : leases) {
+    EXPECT_TRUE(lease->file().filename().string().starts_with("step_7."));
+    EXPECT_TRUE(LeaseSeeker(lease->file(), kQuick).is_held());
+  }
+  leases.clear();
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+  EXPECT_THROW(new_lease(folder_ / "none", "", kQuick), Error);
+}
+
+TEST_F(Leases, BeatEveryFiveSecondsWhateverTheirExpiry) {
+  EXPECT_EQ(lease_times(6).beat, milliseconds(500));
+  EXPECT_EQ(lease_times(600).beat, milliseconds(5000));
+  EXPECT_EQ(lease_times(600).expiry, milliseconds(600'000));
 }
 
 TEST_F(Leases, IsFreeOnceItIsGivenBack) {

@@ -103,7 +103,7 @@ TEST(StepName, HasNineDigitsOrMore) {
   EXPECT_EQ(step_name(1234567890), "step_1234567890");
 }
 
-TEST(StoreSettings, ListAllProblemsAtOnce) { EXPECT_EQ((StoreConfig{"", -1, -2}).validate().size(), 3U); }
+TEST(StoreSettings, ListAllProblemsAtOnce) { EXPECT_EQ((StoreConfig{"", -1, -2, -3}).validate().size(), 4U); }
 
 TEST_F(CheckpointStore, LoadsNothingFromARunWithoutCheckpoints) {
   EXPECT_EQ(loaded(), -1);
@@ -235,7 +235,7 @@ TEST_F(CheckpointStore, OfARunThatAnotherHasTakenOverWritesAndDeletesNothing) {
   save(store, 300);
   config_.keep_last = 1;
   config_.still_owned = [] { return false; };
-  on_rank_0([&] { retain(config_); });
+  on_rank_0([&] { Retention(config_).apply(); });
   EXPECT_EQ(names(), (Names{"step_000000100", "step_000000300"}));
 }
 

@@ -467,7 +467,7 @@ TEST_F(EvalFid, ExplainsItselfOnAScreen) {
   const CommandResult result = run("--help", 2);
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_TRUE(has(result.output, {"--reference", "--features", "--sweep", "cfm_eval_fid --run_dir=runs/digits"}));
-  EXPECT_LT(std::count(result.output.begin(), result.output.end(), '\n'), 70);
+  EXPECT_LT(std::count(result.output.begin(), result.output.end(), '\n'), 75);
 }
 
 }  // namespace

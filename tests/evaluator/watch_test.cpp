@@ -207,7 +207,7 @@ TEST_F(Watch, SaysThatACheckpointWentBeforeItsTurnOnceNobodyIsAtIt) {
   fs::remove(result(100, "claim"));
   const Finished finished = job.wait();
   EXPECT_EQ(finished.exit_code, 0) << finished.output;
-  EXPECT_TRUE(has(finished.output, {"step_000000100", "went before it was evaluated", "--keep_last"}));
+  EXPECT_TRUE(has(finished.output, {"step_000000100", "went before it was evaluated", "--keep_unevaluated"}));
 }
 
 TEST_F(Watch, GoesOnAfterADamagedCheckpointAndEndsWithItsName) {

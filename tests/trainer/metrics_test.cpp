@@ -78,7 +78,8 @@ TEST_F(WatchedRun, IsFoundScrapedAndStaysTrueOverAKillAndARestart) {
     Running job(command(), folder_.path() / "log");
     ASSERT_TRUE(Prometheus::wait_for([&] { return prometheus.value("cfm_checkpoints_total") >= 2; }));
     for (const metrics::SeriesInfo& series : metrics::kCatalogue)
-      if (!series.name.starts_with("cfm_result")) {  // nobody has evaluated
+      if (!series.name.starts_with("cfm_result") && series.scope != metrics::Scope::kEvaluation &&
+          series.name != "cfm_gpu_memory_bytes") {  // nobody evaluates
         EXPECT_FALSE(prometheus.ask(std::string(series.name) + "{run=\"run\"}").empty()) << series.name;
       }
     EXPECT_EQ(prometheus.value("cfm_node_ranks"), 2);
@@ -97,6 +98,10 @@ TEST_F(WatchedRun, IsFoundScrapedAndStaysTrueOverAKillAndARestart) {
   ASSERT_TRUE(Prometheus::wait_for([&] { return prometheus.value("max(cfm_attempt)") == 2; }));
   ASSERT_TRUE(Prometheus::wait_for(
       [&] { return prometheus.value("count_over_time(cfm_steps_total[5m]) and on(instance) cfm_attempt == 2") >= 8; }));
+  for (const auto& [name, query] : dashboard_queries()) {
+    if (query.find("> 1") == std::string::npos) continue;  // requeues
+    EXPECT_FALSE(prometheus.ask(query).empty()) << name;
+  }
   const std::vector<nlohmann::json> rewinds = events(run_, "rewind_to");
   ASSERT_EQ(rewinds.size(), 1U);
   const long from = rewinds[0].at("step");
@@ -127,8 +132,12 @@ TEST_F(WatchedRun, HasDataForEveryPanelOfEveryDashboardAndEveryRule) {
   ASSERT_TRUE(Prometheus::wait_for([&] { return prometheus.value("cfm_checkpoints_total") >= 1; }));
   const std::map<std::string, std::string> queries = dashboard_queries();
   EXPECT_GT(queries.size(), 30U);
-  for (const auto& [name, query] : queries)
+  for (const auto& [name, query] : queries) {
+    const bool of_none = query.find("cfm_evaluation_") != std::string::npos ||
+                         query.find("cfm_gpu_") != std::string::npos || query.find("> 1") != std::string::npos;
+    if (of_none) continue;  // no evaluator, no GPU, no second start
     EXPECT_TRUE(Prometheus::wait_for([&] { return !prometheus.ask(query).empty(); })) << name;
+  }
   EXPECT_EQ(prometheus.value("cfm_result{metric='nll_bits_per_dim',step='20',tag='a1'}"), 2.5);
   EXPECT_EQ(prometheus.value("cfm_result{metric='fid',step='20',tag='b2'}"), 4.5);
   // Every series that a rule names, and every rule that records, is there.
@@ -185,6 +194,31 @@ TEST_F(WatchedRun, KeepsATextFileWhereScrapingIsBarred) {
   EXPECT_EQ(address(), "");
   const CommandResult lint = run_command("promtool check metrics < " + file.string());
   EXPECT_EQ(lint.exit_code, 0) << lint.output;
+}
+
+TEST_F(WatchedRun, TellsTheLossByTimeTheSameOnAnyNumberOfRanks) {
+  std::map<int, std::vector<double>> by_ranks;
+  for (const int ranks : {1, 2, 3}) {
+    const std::filesystem::path file = folder_.path() / ("by_time" + std::to_string(ranks) + ".prom");
+    const Finished finished =
+        run(command({"--metrics=", "--metrics_textfile=" + file.string(), "--steps=6", "--log_every=3", "--val_every=0",
+                     "--run_dir=" + (folder_.path() / std::to_string(ranks)).string()},
+                    ranks),
+            folder_.path() / "log");
+    ASSERT_EQ(finished.exit_code, 0) << finished.output;
+    const std::string text = bytes_of(file);
+    for (int bin = 0; bin < 10; ++bin) {
+      const std::string line = ",bin=\"" + std::to_string(bin) + "\"} ";
+      const std::string name = "\ncfm_loss_by_time{run=\"" + std::to_string(ranks) + "\"" + line;
+      ASSERT_NE(text.find(name), std::string::npos) << name << text;
+      by_ranks[ranks].push_back(std::stod(text.substr(text.find(name) + name.size())));
+    }
+  }
+  for (size_t bin = 0; bin < 10; ++bin) {
+    EXPECT_GT(by_ranks[1][bin], 0);
+    EXPECT_NEAR(by_ranks[2][bin] / by_ranks[1][bin], 1, 1e-4) << bin;
+    EXPECT_NEAR(by_ranks[3][bin] / by_ranks[1][bin], 1, 1e-4) << bin;
+  }
 }
 
 TEST_F(WatchedRun, TrainsWithoutMetricsIfItsPortIsTaken) {

@@ -1,0 +1,103 @@
+#include "evaluator/evaluation_metrics.h"
+
+#include "base/durable_file.h"
+#include "base/log.h"
+#include "metrics/result_numbers.h"
+
+namespace cfm::evaluator {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::chrono::seconds kEvery(10);
+
+std::string text_or_nothing(const fs::path& file) {
+  try {
+    return read_file(file);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
+}  // namespace
+
+Problems MetricsConfig::validate() const {
+  Problems problems = metrics::push_problems(push);
+  if (!textfile.empty() && textfile.extension() != ".prom" && !fs::is_directory(textfile))
+    problems.push_back("--metrics_textfile=" + textfile.string() +
+                       ": expected a folder that is there, or a name that ends in .prom, which is what node_exporter "
+                       "reads");
+  return problems;
+}
+
+EvaluationMetrics::EvaluationMetrics(const MetricsConfig& config, const fs::path& evaluated, bool enabled)
+    : config_(config), run_(metrics::run_name(config.run, evaluated)), enabled_(enabled && config.on()) {
+  if (!enabled_) return;
+  all_ = std::make_unique<metrics::Series>(run_, config.program);
+  if (!config.push.empty()) gateway_ = std::make_unique<metrics::PushGateway>(config.push, config.program);
+}
+
+EvaluationMetrics::~EvaluationMetrics() = default;
+
+void EvaluationMetrics::begin(const ResultFile& file, int64_t images) {
+  if (!enabled_) return;
+  file_ = file;
+  images_ = images;
+  first_ = -1;
+  one_ = std::make_unique<metrics::Series>(run_, config_.program);
+}
+
+void EvaluationMetrics::progress(int64_t images) {
+  if (!enabled_) return;
+  const Clock::time_point at = Clock::now();
+  if (first_ < 0) {
+    first_ = images;
+    begun_ = next_ = at;
+  }
+  if (at < next_) return;
+  next_ = at + kEvery;
+  set("cfm_evaluation_images", static_cast<double>(images));
+  set("cfm_evaluation_last_image", static_cast<double>(images_));
+  if (images > first_) {
+    const double seconds = std::chrono::duration<double>(at - begun_).count();
+    set("cfm_evaluation_eta_seconds",
+        seconds * static_cast<double>(images_ - images) / static_cast<double>(images - first_));
+  }
+  publish();
+}
+
+void EvaluationMetrics::result() {
+  if (!enabled_) return;
+  set("cfm_evaluation_images", static_cast<double>(images_));
+  set("cfm_evaluation_last_image", static_cast<double>(images_));
+  set("cfm_evaluation_eta_seconds", 0);
+  for (const auto& [metric, value] : metrics::result_numbers(text_or_nothing(file_.json())))
+    for (metrics::Series* series : {all_.get(), one_.get()})
+      series->set("cfm_result", value, {metric, std::to_string(file_.step), file_.tag});
+  publish();
+}
+
+void EvaluationMetrics::set(const char* gauge, double value) {
+  for (metrics::Series* series : {all_.get(), one_.get()})
+    series->set(gauge, value, {file_.metric, std::to_string(file_.step), file_.tag});
+}
+
+void EvaluationMetrics::publish() {
+  set("cfm_evaluation_time_seconds", now());
+  if (gateway_) gateway_->push(*one_, {{"run", run_}, {"step", std::to_string(file_.step)}, {"tag", file_.tag}});
+  if (config_.textfile.empty()) return;
+  try {
+    if (fs::is_directory(config_.textfile)) {
+      write_durably(config_.textfile / (run_ + "-" + file_.name() + ".prom"), one_->text());
+    } else {
+      write_durably(config_.textfile, all_->text());
+    }
+  } catch (const std::exception& e) {
+    if (!warned_) warn(std::string("metrics: ") + e.what() + ". The evaluation goes on");
+    warned_ = true;
+  }
+}
+
+}  // namespace cfm::evaluator

@@ -1,0 +1,193 @@
+// What evaluators tell Prometheus: a real Pushgateway, a real Prometheus behind it, text files for node_exporter.
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cmath>
+#include <regex>
+#include <sstream>
+
+#include "support/pushgateway.h"
+#include "support/shard_files.h"
+#include "support/subprocess.h"
+#include "support/tiny_weights.h"
+
+namespace cfm::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class EvaluationMetrics : public testing::Test {
+ protected:
+  using Flags = std::vector<std::string>;
+  EvaluationMetrics() {
+    fs::create_directories(path("data"));
+    tests::write_shard(path("data") / "images.h5", {1, 8, 8}, 40);
+    for (const int64_t step : {100, 200}) write_tiny_checkpoint(run_, step, 0, {0.9999}, 200);
+  }
+  fs::path path(const std::string& name) const { return folder_.path() / name; }
+  Finished nll(const Flags& flags, int ranks = 2) const {
+    return run(mpirun(ranks) + with_flags({program("cfm_eval_nll"), "--data=" + path("data").string(), "--solver=euler",
+                                           "--steps=2", "--check_images=0", "--count=4", "--tag=t"},
+                                          flags),
+               path("log"));
+  }
+  Finished fid(const Flags& flags) const {
+    return run(mpirun(2) +
+                   Flags{program("cfm_eval_fid"), "--run_dir=" + run_.string(), "--reference=" + path("data").string(),
+                         "--features=digits:" CFM_SOURCE_DIR "/configs/digits/features.safetensors", "--solver=euler",
+                         "--steps=2", "--count=16", "--net_batch=8", "--repeats=1", "--tag=t"} +
+                   flags,
+               path("log"));
+  }
+  nlohmann::json result(const std::string& name) const {
+    return nlohmann::json::parse(bytes_of(run_ / "results" / (name + ".json")));
+  }
+  // The value of the first line of a text in Prometheus' format that has this name and these labels, in any order.
+  static double value(const std::string& text, const std::string& name, const Flags& labels) {
+    const std::regex line("(?:^|\n)" + name + "\\{([^}]*)\\} ([^\n]+)");
+    for (std::sregex_iterator one(text.begin(), text.end(), line), end; one != end; ++one) {
+      const std::string found = "," + (*one)[1].str() + ",";
+      if (std::ranges::all_of(labels,
+                              [&](const auto& label) { return found.find("," + label + ",") != std::string::npos; }))
+        return std::stod((*one)[2]);
+    }
+    return std::nan("");
+  }
+  static void expect_promtool_likes(const fs::path& file) {
+    const CommandResult lint = run_command("promtool check metrics < " + file.string());
+    EXPECT_EQ(lint.exit_code, 0) << file << lint.output;
+    EXPECT_EQ(lint.output, "") << file;
+  }
+
+  TemporaryFolder folder_;
+  fs::path run_ = folder_.path() / "digits";
+};
+
+TEST_F(EvaluationMetrics, ArePushedToAGatewayFromWhichPrometheusAnswersTheDashboard) {
+  const Pushgateway gateway(folder_.path());
+  const std::string push = "--metrics_push=http://" + gateway.address();
+  const Finished likelihood = nll({"--watch=" + run_.string(), push});
+  ASSERT_EQ(likelihood.exit_code, 0) << likelihood.output;
+  const Finished distance = fid({push});
+  ASSERT_EQ(distance.exit_code, 0) << distance.output;
+  EXPECT_EQ(likelihood.output.find("metrics:"), std::string::npos) << likelihood.output;
+  const std::string text = gateway.metrics();
+  for (const std::string step : {"100", "200"}) {
+    const Flags labels{"job=\"cfm_eval_nll\"", "run=\"digits\"", "step=\"" + step + "\"", "tag=\"t\""};
+    const nlohmann::json found = result("nll-step_000000" + step + "-t");
+    EXPECT_DOUBLE_EQ(value(text, "cfm_result", labels + Flags{"metric=\"nll_bits_per_dim\""}),
+                     found.at("bits_per_dim"));
+    EXPECT_DOUBLE_EQ(value(text, "cfm_result", labels + Flags{"metric=\"nll_nfe\""}), found.at("nfe").at("mean"));
+    EXPECT_EQ(value(text, "cfm_evaluation_images", labels + Flags{"metric=\"nll\""}), 4);
+    EXPECT_EQ(value(text, "cfm_evaluation_eta_seconds", labels + Flags{"metric=\"nll\""}), 0);
+  }
+  EXPECT_DOUBLE_EQ(value(text, "cfm_result", {"job=\"cfm_eval_fid\"", "step=\"200\"", "metric=\"fid\""}),
+                   result("fid-step_000000200-t").at("fid").at("mean"));
+
+  fs::create_directories(path("targets"));
+  put_bytes(path("targets") / "pushgateway.json", "[{\"targets\": [\"" + gateway.address() + "\"]}]");
+  const Prometheus prometheus(path("prometheus"), path("targets"));
+  const nlohmann::json board =
+      nlohmann::json::parse(bytes_of(CFM_SOURCE_DIR "/metrics/grafana/dashboards/evaluations.json"));
+  int queries = 0;
+  for (const nlohmann::json& panel : board.at("panels"))
+    for (const nlohmann::json& target : panel.value("targets", nlohmann::json::array())) {
+      const std::string query =
+          std::regex_replace(target.at("expr").get<std::string>(), std::regex("\\$run"), "digits");
+      EXPECT_TRUE(Prometheus::wait_for([&] { return !prometheus.ask(query).empty(); })) << query;
+      ++queries;
+    }
+  EXPECT_GE(queries, 8);
+}
+
+TEST_F(EvaluationMetrics, StandInOneFileWithAllThatAJobDid) {
+  const fs::path file = path("cfm.prom");
+  const Flags flags{"--watch=" + run_.string(), "--metrics_textfile=" + file.string(), "--metrics_run=other"};
+  ASSERT_EQ(nll(flags).exit_code, 0) << bytes_of(path("log"));
+  expect_promtool_likes(file);
+  const std::string text = bytes_of(file);
+  for (const std::string step : {"100", "200"})
+    EXPECT_DOUBLE_EQ(value(text, "cfm_result",
+                           {"run=\"other\"", "program=\"cfm_eval_nll\"", "step=\"" + step + "\"", "tag=\"t\"",
+                            "metric=\"nll_bits_per_dim\""}),
+                     result("nll-step_000000" + step + "-t").at("bits_per_dim"));
+}
+
+// And the same text again from a job that finds its results there.
+TEST_F(EvaluationMetrics, StandInAFolderWithAFileForEachEvaluation) {
+  fs::create_directories(path("collector"));
+  const std::string where = "--metrics_textfile=" + path("collector").string();
+  ASSERT_EQ(nll({"--watch=" + run_.string(), where}).exit_code, 0) << bytes_of(path("log"));
+  ASSERT_EQ(fid({where}).exit_code, 0) << bytes_of(path("log"));
+  Flags names;
+  for (const auto& entry : fs::directory_iterator(path("collector"))) {
+    names.push_back(entry.path().filename());
+    expect_promtool_likes(entry.path());
+  }
+  std::ranges::sort(names);
+  EXPECT_EQ(names, (Flags{"digits-fid-step_000000200-t.prom", "digits-nll-step_000000100-t.prom",
+                          "digits-nll-step_000000200-t.prom"}));
+  const fs::path file = path("collector") / names[1];
+  const auto results_in = [&] {
+    std::string lines;
+    std::istringstream text(bytes_of(file));
+    for (std::string line; std::getline(text, line);)
+      if (line.starts_with("cfm_result{")) lines += line + "\n";
+    return lines;
+  };
+  const std::string before = results_in();
+  EXPECT_FALSE(before.empty());
+  fs::remove(file);
+  ASSERT_EQ(nll({"--run_dir=" + run_.string(), "--step=100", where}).exit_code, 0) << bytes_of(path("log"));
+  EXPECT_EQ(results_in(), before);
+}
+
+TEST_F(EvaluationMetrics, ThatNobodyTakesAreSaidOnceAndTheEvaluationGoesOn) {
+  const std::string nowhere = "http://127.0.0.1:" + std::to_string(free_port());
+  const Finished finished = nll({"--watch=" + run_.string(), "--metrics_push=" + nowhere,
+                                 "--metrics_textfile=" + path("none/cfm.prom").string()});
+  EXPECT_EQ(finished.exit_code, 0) << finished.output;
+  const auto count_of = [&](const std::string& word) {
+    int count = 0;
+    for (size_t at = finished.output.find(word); at != std::string::npos; at = finished.output.find(word, at + 1))
+      ++count;
+    return count;
+  };
+  EXPECT_EQ(count_of(nowhere + " gives no answer"), 1) << finished.output;
+  EXPECT_EQ(count_of("none/cfm.prom.tmp"), 1) << finished.output;
+  EXPECT_TRUE(fs::exists(run_ / "results/nll-step_000000200-t.json"));
+}
+
+TEST_F(EvaluationMetrics, OfWhichAGatewayNeverAnswersHoldUpTheEndForTenSecondsAtMost) {
+  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(listener, 16), 0);
+  socklen_t size = sizeof address;
+  ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
+  const Finished finished = nll(
+      {"--run_dir=" + run_.string(), "--metrics_push=http://127.0.0.1:" + std::to_string(::ntohs(address.sin_port))});
+  ::close(listener);
+  EXPECT_EQ(finished.exit_code, 0) << finished.output;
+  EXPECT_NE(finished.output.find("does not answer"), std::string::npos) << finished.output;
+  EXPECT_LT(finished.seconds, 40);
+}
+
+TEST_F(EvaluationMetrics, RefusesAddressesThatAreNone) {
+  for (const char* url : {"localhost:9091", "http://localhost", "http://:9091", "http://localhost:port"}) {
+    const Finished finished =
+        nll({"--run_dir=" + run_.string(), std::string("--metrics_push=") + url, "--metrics_textfile=x"}, 0);
+    EXPECT_EQ(finished.exit_code, 2) << url;
+    EXPECT_NE(finished.output.find(std::string("--metrics_push=") + url + ": expected http://HOST:PORT"),
+              std::string::npos)
+        << finished.output;
+    EXPECT_NE(finished.output.find("--metrics_textfile=x: expected a folder"), std::string::npos) << finished.output;
+  }
+}
+
+}  // namespace
+}  // namespace cfm::test
