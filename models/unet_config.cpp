@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <cstdint>
 #include <string_view>
 
 #include "base/number_text.h"
@@ -137,10 +139,32 @@ void check_resolutions(const UNetConfig& config, Problems& problems) {
   check_heads(config, problems);
 }
 
+// Numbers whose products would not fit: a damaged or hostile file may say anything.
+Problems oversizes(const UNetConfig& config) {
+  constexpr int64_t kMostChannels = 1 << 20;
+  Problems problems;
+  const auto bounded = [&problems](const char* name, int64_t value, int64_t most) {
+    if (value > most || value < -most)
+      problems.push_back(std::string(name) + ": " + to_text(value) + "; it must be at most " + to_text(most));
+  };
+  bounded("image_size", config.image_size, 1 << 16);
+  bounded("in_channels", config.in_channels, kMostChannels);
+  bounded("out_channels", config.out_channels, kMostChannels);
+  bounded("--num_res_blocks", config.num_res_blocks, 1000);
+  bounded("--num_classes", config.num_classes, INT32_MAX);
+  bounded("--model_channels", config.model_channels, kMostChannels);
+  for (const int64_t mult : config.channel_mult) bounded("--channel_mult", mult, kMostChannels);
+  if (!problems.empty()) return problems;
+  for (const int64_t mult : config.channel_mult)
+    bounded("--model_channels * --channel_mult", config.model_channels * mult, kMostChannels);
+  return problems;
+}
+
 }  // namespace
 
 Problems UNetConfig::validate() const {
-  Problems problems;
+  Problems problems = oversizes(*this);
+  if (!problems.empty()) return problems;
   const auto at_least_one = [&problems](const char* name, int64_t value) {
     if (value < 1) problems.push_back(std::string(name) + ": " + to_text(value) + "; it must be at least 1");
   };
@@ -153,7 +177,7 @@ Problems UNetConfig::validate() const {
   if (num_classes < 0) problems.push_back("--num_classes: " + to_text(num_classes) + "; 0 means no labels");
   if (null_class && num_classes <= 0)
     problems.push_back("--null_class: there are no classes to drop; set --num_classes too");
-  if (!(time_scale > 0))
+  if (!(time_scale > 0 && std::isfinite(time_scale)))
     problems.push_back("--time_scale: " + to_text(time_scale) + "; it must be positive (1000 or 1)");
   return problems;
 }

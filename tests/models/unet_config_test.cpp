@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstdint>
+
 #include "models/unet.h"
 
 namespace cfm::models {
@@ -92,6 +95,28 @@ TEST(UNetConfig, ListsAllProblemsAtOnceByName) {
   EXPECT_TRUE(mentions(config, "--time_scale"));
   EXPECT_TRUE(mentions(config, "in_channels: 0"));
   EXPECT_THROW(UNet(config, 1), SharedError);
+}
+
+TEST(UNetConfig, RefusesSizesWhoseProductsWouldNotFit) {
+  const auto with = [](const auto& change) {
+    UNetConfig config;
+    change(config);
+    return config;
+  };
+  EXPECT_TRUE(
+      mentions(with([](UNetConfig& c) { c.model_channels = INT64_MAX; }), "--model_channels: 9223372036854775807"));
+  EXPECT_TRUE(mentions(with([](UNetConfig& c) { c.model_channels = INT64_MIN; }), "at most 1048576"));
+  EXPECT_TRUE(mentions(with([](UNetConfig& c) {
+                         c.channel_mult = {1, INT64_MIN};
+                       }),
+                       "--channel_mult: -9223372036854775808"));
+  EXPECT_TRUE(mentions(with([](UNetConfig& c) {
+                         c.channel_mult = {1, 100000};
+                       }),
+                       "--model_channels * --channel_mult: 12800000"));
+  EXPECT_TRUE(mentions(with([](UNetConfig& c) { c.num_res_blocks = 1001; }),
+                       "--num_res_blocks: 1001; it must be at most 1000"));
+  EXPECT_TRUE(mentions(with([](UNetConfig& c) { c.time_scale = INFINITY; }), "--time_scale"));
 }
 
 TEST(UNetConfig, RefusesAttentionWhereThereIsNoLevelOrNoWholeHead) {
