@@ -12,11 +12,15 @@ foreach(program cfm_pack cfm_train cfm_sample cfm_eval_nll cfm_eval_fid cfm_chec
   endif()
   message("${program} runs from ${prefix}")
 endforeach()
-foreach(file configs/digits.flags slurm/pack.sbatch slurm/train_staged.sbatch)
+foreach(file configs/digits.flags slurm/pack.sbatch slurm/train.sbatch slurm/job.sh slurm/submit)
   if(NOT EXISTS ${prefix}/share/cfm/${file})
     message(FATAL_ERROR "${file} is not installed")
   endif()
 endforeach()
+execute_process(COMMAND ${prefix}/share/cfm/slurm/submit --dry_run --nodes=2 -- --run_dir=runs/a RESULT_VARIABLE code OUTPUT_VARIABLE output ERROR_VARIABLE output)
+if(NOT code EQUAL 0 OR NOT output MATCHES "--nodes=2 .*${prefix}/share/cfm/slurm/train.sbatch --run_dir=runs/a")
+  message(FATAL_ERROR "the installed slurm/submit --dry_run ended with ${code}:\n${output}")
+endif()
 # The main job by what is installed, out of the build tree's sight: pack, two steps, a sample.
 set(work ${prefix}/work)
 foreach(command

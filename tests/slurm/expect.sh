@@ -9,7 +9,7 @@ cd "$work"
 fail() {
   echo "FAILED: $*" >&2
   squeue -t all -o '%i %T %r %N' >&2 || true
-  for log in "$work"/*.log; do [ ! -e "$log" ] || { echo "== $log" >&2; tail -n 60 "$log" >&2; }; done
+  for log in "$MS_DIR"/log/*.log "$work"/*.log; do [ ! -e "$log" ] || { echo "== $log" >&2; tail -n 60 "$log" >&2; }; done
   exit 1
 }
 # within SECONDS COMMAND...: repeats the command until it succeeds
@@ -24,3 +24,12 @@ state_is() { [ "$(squeue -h -t all -j "$1" -o %T | sort -u)" = "$2" ]; }
 job_ends() { within "$2" state_is "$1" COMPLETED; }
 says() { grep -qF -- "$2" "$1" || fail "$1 does not say: $2"; }
 says_not() { ! grep -qF -- "$2" "$1" || fail "$1 says: $2"; }
+# A job that waits to be started again does it now: Slurm would let the credential of the last start expire first.
+starts_again() {  # JOB LOG NTH
+  local end=$((SECONDS + 60))
+  until grep -q "start $3 on" "$2"; do
+    [ $SECONDS -lt $end ] || fail "job $1 has not come back for its start $3"
+    scontrol update jobid="$1" StartTime=now 2>/dev/null || true
+    sleep 0.3
+  done
+}

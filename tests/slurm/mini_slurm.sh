@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # mini_slurm.sh COMMAND...: a real Slurm (munge, slurmctld, $MS_NODES slurmd of $MS_CPUS cores) on this machine, in namespaces of its own
 # (loopback, processes, host names, shared memory), so that nothing leaks or collides; runs COMMAND in it, tears it down, and ends with
-# COMMAND's exit code. Root only.
+# COMMAND's exit code. MS_EXTRA: more lines of slurm.conf. Root only.
 set -euo pipefail
 NODES=${MS_NODES:-2} CPUS=${MS_CPUS:-1} PORT=16817  # of slurmctld; node I listens on PORT+I
 if [ "${1:-}" != --inside ]; then
@@ -60,10 +60,11 @@ KillOnBadExit=1
 JobRequeue=1
 NodeName=n[1-$NODES] NodeAddr=127.0.0.1 Port=[$((PORT + 1))-$((PORT + NODES))] CPUs=$CPUS RealMemory=2000 State=UNKNOWN
 PartitionName=train Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+${MS_EXTRA:-}
 CONF
   # the default fence lets ranks out of MPI_Init early: one start in ten on several nodes crashes
   echo "PMIxCollFence=ring" > "$D/etc/mpi.conf"
-  { echo "127.0.0.1 localhost ctl"; for i in $(seq "$NODES"); do echo "127.0.0.1 n$i"; done; } > "$D/etc/hosts"
+  { echo "127.0.0.1 localhost ctl"; for i in $(seq "$NODES"); do echo "127.0.1.$i n$i"; done; } > "$D/etc/hosts"
   (umask 077; dd if=/dev/urandom of="$D/etc/munge.key" bs=1024 count=1 status=none)
 }
 
@@ -84,8 +85,9 @@ wait_for_nodes() {
   return 1
 }
 
-# A second loopback address: with 127.0.0.1 alone glibc's AI_ADDRCONFIG makes Slurm resolve nothing at all.
-ip link set lo up; ip addr add 127.0.1.1/8 dev lo
+# Node I's name is 127.0.1.I; with 127.0.0.1 alone glibc's AI_ADDRCONFIG would also make Slurm resolve nothing at all.
+ip link set lo up
+for i in $(seq "$NODES"); do ip addr add "127.0.1.$i/8" dev lo; done
 hostname ctl
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 configure

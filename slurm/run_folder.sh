@@ -1,0 +1,37 @@
+# shellcheck shell=bash
+# Sourced by `submit` and by the batch scripts: what flags and a run's folder say.
+
+flag_value() {  # NAME FLAGS...: the value of --NAME=VALUE; nothing if it is not there
+  local name=$1 value="" flag
+  shift
+  for flag in "$@"; do
+    case $flag in --"$name"=*) value=${flag#*=} ;; esac
+  done
+  echo "$value"
+}
+
+line_of_list() {  # FILE K: its line K, empty ones and comments not counted; nothing if it has fewer
+  grep -vE '^[[:space:]]*(#|$)' "$1" | sed -n "$2p"
+}
+lines_of_list() { grep -cvE '^[[:space:]]*(#|$)' "$1"; }
+
+newest_checkpoint() {  # RUN: the step of its newest committed checkpoint, in nine digits or more; nothing if it has none
+  local folder step newest=""
+  for folder in "$1"/checkpoints/step_*; do
+    step=${folder##*/step_}
+    case $step in *[!0-9]*) continue ;; esac  # .tmp, .damaged
+    [ ! -e "$folder/manifest.json" ] || [ "$((10#$step))" -lt "$((10#${newest:-0}))" ] || newest=$step
+  done
+  echo "$newest"
+}
+
+# RUN: the seconds from a signal to the end that RUN needs, by the longest of its last saves and steps: a signal is met behind the
+# next step, and a save that is under way ends before the last one begins. Twice both, and 5 s to end. Nothing if none is measured.
+seconds_to_stop() {
+  [ -e "$1/events.jsonl" ] || return 0
+  tail -n 5000 "$1/events.jsonl" | awk '
+    function number(name) { return match($0, "\"" name "\":[-+.0-9e]+") ? substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 3) + 0 : 0 }
+    /"event":"checkpoint"/ { saves++; if (number("seconds") > save) save = number("seconds") }
+    /"event":"step"/ { if (number("step_seconds") > step) step = number("step_seconds") }
+    END { if (saves) printf "%d %.1f %.1f\n", 2 * save + 2 * step + 5.999, save, step }'
+}

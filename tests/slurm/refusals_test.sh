@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# What is not tried again: what would fail the same way, a run that another job trains, and starts that bring nothing new.
+# shellcheck source=tests/slurm/expect.sh
+source "$CFM_SOURCE/tests/slurm/expect.sh"
+# shellcheck source=tests/slurm/training.sh
+source "$CFM_SOURCE/tests/slurm/training.sh"
+work=${work:?}
+job=$(submit_training bad 1 -- --steps=100 --ema_decays=1.5)
+within 60 state_is "$job" FAILED
+says bad.log "cfm_train ended with 2"
+says_not bad.log "requeued"
+
+first=$(submit_training run 1 -- --steps=1000000)
+within 60 step_reached run 12
+second=$(sbatch --parsable --nodes=1 --time=10 --output="$work/second.log" "$CFM_SOURCE/slurm/train.sbatch" "${flags[@]}" --run_dir="$work/run" --steps=1000000)
+within 60 state_is "$second" FAILED
+says second.log "is trained by host n1"
+says second.log "Slurm job $first"
+says second.log "cfm_train ended with 2"
+says_not second.log "requeued"
+state_is "$first" RUNNING || fail "the first job is gone"
+scancel "$first"
+
+# A start that dies before its first save brings nothing new; one that dies behind a save has brought that.
+export CFM_MAX_STARTS=2
+job=$(CFM_FAIL_AT=rename:step_:1:kill submit_training dying 1 -- --steps=40)
+starts_again "$job" dying.log 2
+within 60 state_is "$job" FAILED
+says dying.log "2 starts in a row have brought nothing new"
+says_not dying.log "start 3"
+job=$(CFM_FAIL_AT=rename:step_:2:kill submit_training limping 1 -- --steps=30)
+starts_again "$job" limping.log 2
+starts_again "$job" limping.log 3
+job_ends "$job" 60
+[ -e limping/checkpoints/step_000000030/manifest.json ] || fail "not trained to its end"

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# slurm/submit: one command for a training and its evaluators; chains, sweeps, and a lead time that is checked. What --dry_run prints is
+# what is done.
+# shellcheck source=tests/slurm/expect.sh
+source "$CFM_SOURCE/tests/slurm/expect.sh"
+# shellcheck source=tests/slurm/training.sh
+source "$CFM_SOURCE/tests/slurm/training.sh"
+work=${work:?}
+"$CFM_BIN/cfm_pack" --source="$CFM_SOURCE/configs/digits/digits.npz" --out="$work/data" --split=val --grey_levels=17 --first=300 --count=8 >pack.out 2>&1
+submit=$CFM_SOURCE/slurm/submit
+refused() { "$submit" "$@" >refused.out 2>&1 && fail "taken: $*"; [ $? = 2 ] || fail "not refused with 2: $*"; }
+job_of() { sed -n "s/^submit: job \([0-9]*\) is $1\b.*/\1/p" submitted.out; }
+
+# A chain, where nothing is requeued: each part is stopped on the way, the last is not needed. Evaluated when it is complete: by a job,
+# and by an array with a line of flags a task.
+evaluation="--data=$work/data/val --solver=midpoint --steps=2 --check_images=0"
+printf -- '%s\n' "# two checkpoints" "--step=20 $evaluation" "" "--step=40 $evaluation" >evaluations.txt
+command=(--chain=4 --nodes=1 --time=10 --output=chain.log --eval=after --eval_sbatch="--output=%x-%j.log"
+         --eval_nll="$evaluation" --eval_nll="@evaluations.txt")
+"$submit" --dry_run "${command[@]}" -- "${flags[@]}" --run_dir="$work/chain" --steps=60 >dry.out
+[ -z "$(squeue -h)" ] || fail "--dry_run has submitted jobs"
+[ "$(grep -c 'train.sbatch' dry.out)" = 4 ] || fail "four parts: $(cat dry.out)"
+"$submit" "${command[@]}" -- "${flags[@]}" --run_dir="$work/chain" --steps=60 >submitted.out
+for part in 1 2; do
+  within 60 grep -q "part $part of 4" chain.log
+  within 60 step_reached chain $((part * 20 + 2))
+  scancel --batch --signal=USR1 "$(job_of "train_$part")"
+done
+job_ends "$(job_of train_4)" 60
+says chain.log "part 2 of 4 ends"
+says chain.log "part 4 of the chain: nothing is left to do"
+says_not chain.log "requeued"
+job_ends "$(job_of eval_nll_1)" 60
+job_ends "$(job_of eval_nll_2)" 60
+[ "$(find chain/results -name 'nll-step_000000060-*.json' | wc -l)" = 1 ] || fail "the newest checkpoint is not evaluated once"
+for step in 20 40; do
+  [ "$(find chain/results -name "nll-step_0000000$step-*.json" | wc -l)" = 1 ] || fail "step $step is not evaluated once"
+done
+
+# The lead time is checked against the saves that the run has measured.
+sed -i 's/"event":"checkpoint",\(.*\)"seconds":[-+.0-9e]*/"event":"checkpoint",\1"seconds":100.0/' chain/events.jsonl
+refused --dry_run --lead=200 -- --run_dir=chain
+says refused.out "--lead=200 s is too short for chain: its saves took up to 100.0 s"
+"$submit" --dry_run --lead=300 -- --run_dir=chain >warned.out 2>&1 || fail "refused: $(cat warned.out)"
+says warned.out "warning: --lead=300 s is less than twice"
+refused --dry_run --lead=600 --time=10 -- --run_dir=new
+says refused.out "no less than the job's time of 600 s"
+refused --dry_run -- --steps=5
+says refused.out "--run_dir=RUN is missing"
+
+# A sweep, with an evaluation of each of its runs; of a run that cannot be trained there is none.
+printf -- '%s\n' "--run_dir=$work/good --seed=1" "--run_dir=$work/bad --clip_norm=-1" >sweep.txt
+"$submit" --sweep=sweep.txt --nodes=1 --time=10 --eval_nll="$evaluation" -- "${flags[@]}" --steps=20 >submitted.out
+training=$(job_of train) evaluator=$(job_of eval_nll_1)
+within 60 state_is "${evaluator}_1" COMPLETED
+within 60 state_is "${evaluator}_2" CANCELLED
+state_is "${training}_2" FAILED || fail "the second run of the sweep"
+[ "$(find good/results -name 'nll-step_000000020-*.json' | wc -l)" = 1 ] || fail "the sweep's run is not evaluated"
+[ ! -e bad/checkpoints ] || fail "the run that cannot be trained has checkpoints"
