@@ -46,7 +46,7 @@ int main(int argc, char** argv) try {
   const cfm::models::UNetConfig& model = weights.info.model;
   const int64_t batch = std::stoll(argv[2]);
   const at::Tensor x = at::zeros({batch, model.in_channels, model.image_size, model.image_size});
-  const at::Tensor t = at::full({batch}, 0.5);
+  const at::Tensor t = at::full({batch}, 0.5, at::kDouble);
   const std::vector<int64_t> samples(static_cast<size_t>(batch));
   for (std::string what; std::cin >> what;) {
     const double forward = cfm::median_seconds([&] { field.at({x, t, samples}, /*wants_rate=*/false); });

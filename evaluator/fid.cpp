@@ -135,6 +135,15 @@ void forget_unkept_samples(const FidJob& job, const FidPlan& plan) {
     fs::remove(repeat);
 }
 
+// A result that is there stays as it is: its samples are not drawn again for a file that is not.
+void check_samples_are_kept(const FidJob& job, const FidPlan& plan) {
+  if (job.keep_samples.empty()) return;
+  const fs::path result = plan.file.json();
+  check(read_json(result).value(kSamplesFile, "") == job.keep_samples.string() && fs::exists(job.keep_samples),
+        "--keep_samples=" + job.keep_samples.string() + ": the result is there already, " + result.string() +
+            ", and was made without keeping its samples there. Another --tag makes both anew");
+}
+
 // The weights, or the images, that the job names. Collective.
 // `inputs`: with the network of features and the reference, which all checkpoints share; the rest is filled in.
 Outcome evaluate_one(const FidJob& job, FidInputs& inputs, const ClaimResult& claim_result, c10::Device device,
@@ -176,6 +185,9 @@ Outcome evaluate_one(const FidJob& job, FidInputs& inputs, const ClaimResult& cl
   if (leads) say(settings_text(plan, job, inputs, machine));
   metrics.begin(plan.file, plan.count * images_times(job, plan));
   if (claimed.state == ResultState::kDone) {
+    parallel::agree_on(session, [&] {
+      if (leads) check_samples_are_kept(job, plan);
+    });
     if (leads) metrics.result();
     if (leads) say("done         the result is there already; another --tag makes another");
     return Outcome::kDone;

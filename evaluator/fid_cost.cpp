@@ -37,7 +37,7 @@ double seconds_a_call(const flow::SampleVelocity& velocity, int64_t net_batch, c
   const at::NoGradGuard no_gradients;
   const at::TensorOptions options = at::TensorOptions(at::kFloat).device(device);
   const at::Tensor x = at::zeros({net_batch, shape.channels, shape.height, shape.width}, options);
-  const at::Tensor t = at::full({net_batch}, 0.5, options);
+  const at::Tensor t = at::full({net_batch}, 0.5, options.dtype(at::kDouble));
   const std::vector<int64_t> samples(static_cast<size_t>(net_batch), 0);
   return seconds_of(
       [&] {

@@ -54,7 +54,7 @@ double seconds_of_call(const NllPlan& plan, const NetworkFlow& network, c10::Dev
   std::vector<double> seconds(1);
   for (int call = 0; call < 2; ++call) {  // the first one warms up
     const Clock::time_point start = Clock::now();
-    field.at({x, at::full({likelihood.net_batch}, 0.5, x.options()), images}, /*wants_rate=*/true);
+    field.at({x, at::full({likelihood.net_batch}, 0.5, x.options().dtype(at::kDouble)), images}, /*wants_rate=*/true);
     parallel::synchronize(device);
     seconds[0] = seconds_since(start);
   }
@@ -122,7 +122,9 @@ Outcome evaluate_one(const NllJob& job, const data::Dataset& images, const Claim
   if (claimed.state == ResultState::kElsewhere) return Outcome::kElsewhere;
   weights.net->to(device, plan.likelihood.type);
   if (leads) say(settings_text(job, plan, weights, images, machine));
-  if (leads && weights.info.dataset_fingerprint == images.fingerprint().files)
+  const data::Fingerprint& held_out = images.fingerprint();
+  const bool same_images = !held_out.images.empty() && weights.info.dataset_images_fingerprint == held_out.images;
+  if (leads && (same_images || weights.info.dataset_fingerprint == held_out.files))
     warn("--data=" + job.data + " is what the network was trained on: its likelihood says nothing of other images");
   metrics.begin(plan.file, plan.count);
   if (claimed.state == ResultState::kDone) {

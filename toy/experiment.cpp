@@ -86,7 +86,8 @@ Problems ExperimentConfig::validate() const {
   Problems problems = training.validate();
   if (count < 0) problems.push_back("--count=" + std::to_string(count) + ": must not be negative.");
   if (nll_count < 2) problems.push_back("--nll_count=" + std::to_string(nll_count) + ": expected at least 2.");
-  if (!(tolerance > 0)) problems.push_back("--tolerance=" + number_text(tolerance) + ": must be positive.");
+  if (!(tolerance > 0 && tolerance < 1))
+    problems.push_back("--tolerance=" + number_text(tolerance) + ": expected a number between 0 and 1.");
   if (net_batch < 1) problems.push_back("--net_batch=" + std::to_string(net_batch) + ": expected at least 1.");
   if (threads < 1) problems.push_back("--threads=" + std::to_string(threads) + ": expected at least 1.");
   if (out.empty()) problems.emplace_back("--out: give the folder for result.json and points.npz.");

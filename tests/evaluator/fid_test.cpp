@@ -65,7 +65,8 @@ TEST_F(EvalFid, OtherProtocolsOfKidPrecisionAndRecallAreSaidInTheResult) {
 // Everything but the settings and the machine.
 json numbers_of(const json& result) {
   json numbers = result;
-  for (const char* key : {"tag", "settings", "command", "reference", "machine", "written", "seconds", "images", "samples_file"})
+  for (const char* key :
+       {"tag", "settings", "command", "reference", "machine", "written", "seconds", "images", "samples_file"})
     numbers.erase(key);
   return numbers;
 }
@@ -90,6 +91,18 @@ TEST_F(EvalFid, GivesTheSameNumbersOnOneTwoAndThreeRanks) {
   EXPECT_EQ(one["repeats"][1]["first_sample"], 1152);  // whole batches of 64
   EXPECT_NE(one["repeats"][0]["fid"], one["repeats"][1]["fid"]);
   EXPECT_GT(one["repeats"][0]["nfe"].get<double>(), 7);  // 2 for the first step, 6 a step
+}
+
+TEST_F(EvalFid, OfSamplesThatWereNotKeptIsNotTakenForOneWhoseSamplesWere) {
+  const std::string flags = "--weights_file=" + path("classes.safetensors") + " " + digits() + " " + reference() +
+                            " --count=40 --repeats=1 --solver=euler --steps=2 " + results() + " --tag=unkept";
+  ASSERT_EQ(run(flags).exit_code, 0);
+  const std::string bytes = test::bytes_of(result_file("unkept")), keep = " --keep_samples=" + path("late.npz");
+  const CommandResult late = run(flags + keep);
+  EXPECT_EQ(late.exit_code, 2);
+  EXPECT_TRUE(has(late.output, {"late.npz", "is there already", result_file("unkept").c_str(), "--tag"}));
+  EXPECT_FALSE(std::filesystem::exists(path("late.npz")));
+  EXPECT_EQ(test::bytes_of(result_file("unkept")), bytes);
 }
 
 TEST_F(EvalFid, OfOneSetOfSamplesIsTheSameHoweverManyAreDrawnBesideThem) {
