@@ -22,6 +22,7 @@ set -uo pipefail
 # shellcheck source=slurm/run_folder.sh
 source "$CFM_SLURM/run_folder.sh"
 script="" keep="" step="" stopped="" code=0
+trap 'stopped=$SECONDS' USR1  # before the program is there: run_job minds it
 stop_signal=USR1  # what asks the program to save and end
 most_starts=5
 progress() { :; }
@@ -46,7 +47,7 @@ set_up() {  # SCRIPT: before anything else
   most_starts=${CFM_MAX_STARTS:-5}
   export PATH=${CFM_BIN:+$CFM_BIN:}$PATH
   export SLURM_PMIX_FENCE=ring                         # the default fence crashes some starts on several nodes
-  export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}  # srun does not take it from the job by itself
+  [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK  # srun does not take it from the job by itself
   # What Slurm calls this very job: the bare number of an array's task may mean the whole array.
   job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
   job=${job:-$SLURM_JOB_ID}
@@ -98,7 +99,7 @@ count_start() {
     exit 1
   fi
   write_count ""
-  log "start $((restarts + 1))${CFM_PART:+ of part $CFM_PART of $CFM_PARTS} on $SLURM_JOB_NODELIST, $SLURM_NTASKS tasks, $starts since the last progress"
+  log "start $((restarts + 1))${CFM_PART:+ of part $CFM_PART of $CFM_PARTS} on $SLURM_JOB_NODELIST, ${SLURM_NTASKS:-?} tasks, $starts since the last progress"
 }
 
 # ---- the program, and the signals that its job gets ----
@@ -171,6 +172,11 @@ end_as() {  # HOW CODE
   if [ "$1" = complete ] && [ -z "${CFM_PART:-}" ]; then forget_count; else write_count "$1"; fi
   exit "$2"
 }
+# What this start has written down of errors that would come again: a launcher that kills the other ranks may return 137 for them.
+refusals() {
+  tail -n +$((failures_before + 1)) "$keep/failures.jsonl" 2>/dev/null |
+    grep "\"slurm_job\":\"$SLURM_JOB_ID\"" | grep '"cause":"error"' | grep '"exit_code":2[,}]'
+}
 obey_slurm() {  # if it ends the job
   case $(slurm_does) in
     returns) log "Slurm starts it again"; exit "$code" ;;
@@ -200,12 +206,15 @@ run_job() {  # PROGRAM FLAGS...
   # Slurm tells the ranks by itself, but not those of mpirun on this node. From here to KILL there are KillWait seconds.
   trap '[ -z "$step" ] || kill -"$stop_signal" "$step" 2>/dev/null; log "Slurm ends the job: $(slurm_does)"' TERM
   clear_pmix
+  failures_before=$(wc -l 2>/dev/null <"$keep/failures.jsonl") || failures_before=0
   code=75
   if [ -z "$stopped" ]; then
     launch "$@"
     [ -z "$stopped" ] || kill -"$stop_signal" "$step"  # it came in between
     wait_for_step
+    step=""
     on_end
+    case $code in 0 | 2 | 75) ;; *) [ -z "$(refusals)" ] || code=2 ;; esac
   fi
   log "$1 ended with $code"
   [ -z "$stopped" ] || [ "$((2 * (SECONDS - stopped)))" -le "${CFM_LEAD_SECONDS:-120}" ] ||

@@ -37,6 +37,13 @@ for step in 20 40; do
   [ "$(find chain/results -name "nll-step_0000000$step-*.json" | wc -l)" = 1 ] || fail "step $step is not evaluated once"
 done
 
+# One task a GPU, unless told otherwise; of evaluators too, whose script has a single one.
+tasks_of() { "$submit" --dry_run --partition=gpu --nodes=2 --time=10 "$@" -- --run_dir=new 2>/dev/null | grep -o -- '--ntasks[^ )]*' | tr '\n' ' '; }
+[ "$(tasks_of --gpus-per-node=a100:4)" = "--ntasks-per-node=4 " ] || fail "$(tasks_of --gpus-per-node=a100:4)"
+[ "$(tasks_of --gpus-per-node=4 --ntasks-per-node=2)" = "--ntasks-per-node=2 " ] || fail "$(tasks_of --gpus-per-node=4 --ntasks-per-node=2)"
+[ "$(tasks_of)" = "" ] || fail "$(tasks_of)"
+[ "$(tasks_of --eval_sbatch="-N 3 --gpus-per-node=2" --eval_nll="--data=d")" = "--ntasks=6 " ] || fail "$(tasks_of --eval_sbatch="-N 3 --gpus-per-node=2" --eval_nll="--data=d")"
+
 # The lead time is checked against the saves that the run has measured.
 sed -i 's/"event":"checkpoint",\(.*\)"seconds":[-+.0-9e]*/"event":"checkpoint",\1"seconds":100.0/' chain/events.jsonl
 refused --dry_run --lead=200 -- --run_dir=chain
