@@ -127,10 +127,21 @@ Lease::~Lease() {
   }
   wake_.notify_all();
   thread_.join();
-  if (held()) ::unlink(file_.c_str());
+  if (holder_in(read_text(file_)).id == holder_.id) ::unlink(file_.c_str());
 }
 
-bool Lease::held() const { return holder_in(read_text(file_)).id == holder_.id; }
+// Where the file is out of sight it is looked for again: a job that looked at a stale one is putting it back, or a
+// network file system blinks.
+bool Lease::held() const {
+  constexpr int kLooks = 20;
+  constexpr std::chrono::milliseconds kBetween{100};
+  for (int look = 0; look < kLooks; ++look) {
+    if (look > 0) std::this_thread::sleep_for(kBetween);
+    const std::string id = holder_in(read_text(file_)).id;
+    if (!id.empty()) return id == holder_.id;
+  }
+  return false;
+}
 
 // Writes into the very file that it has found to be ours: never makes one, nor writes into another's.
 void Lease::beat_until_ended() {

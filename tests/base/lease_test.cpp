@@ -57,6 +57,20 @@ TEST_F(Leases, IsTakenOnceAndNamesItsHolder) {
       << second.holder().text();
 }
 
+TEST_F(Leases, IsStillHeldWhereItsFileIsOutOfSightForAMoment) {
+  const auto lease = LeaseSeeker(file_, kQuick).try_take();
+  ASSERT_TRUE(lease);
+  std::filesystem::rename(file_, folder_ / "aside");
+  std::thread back([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    std::filesystem::rename(folder_ / "aside", file_);
+  });
+  EXPECT_TRUE(lease->held());
+  back.join();
+  std::filesystem::remove(file_);
+  EXPECT_FALSE(lease->held());
+}
+
 TEST_F(Leases, ThatNoOtherAsksForHasANameOfItsOwn) {
   std::vector<std::unique_ptr<Lease>> leases;
   for (int i = 0; i < 3; ++i) leases.push_back(new_lease(folder_.path(), "step_7.", kQuick));
