@@ -36,6 +36,8 @@ int64_t groups_of_run(const TrainConfig& config, const parallel::MpiSession& ses
 }  // namespace
 
 std::optional<checkpoint::Manifest> newest_manifest(const std::string& run_dir) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(checkpoint::checkpoints_folder(run_dir), error)) return {};
   const std::vector<int64_t> steps = checkpoint::committed_steps(run_dir);
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) try {
       return checkpoint::read_manifest(checkpoint::checkpoints_folder(run_dir) / checkpoint::step_name(*step));

@@ -48,7 +48,7 @@ class Check : public testing::Test {
   static std::string line(const Finished& finished, const std::string& mark, const std::string& what) {
     std::smatch found;
     const std::regex pattern("(^|\n)" + mark + " +" + what + " +([^\n]*)");
-    return std::regex_search(finished.output, found, pattern) ? found[2].str() : "";
+    return std::regex_search(finished.output, found, pattern) ? found[found.size() - 1].str() : "";
   }
   static void expect_has(const std::string& text, const Words& words, const Finished& finished) {
     for (const std::string& word : words)
