@@ -33,6 +33,11 @@ ExitCode import_one(const Paths&) {
   return ExitCode::kDone;
 }
 
+ExitCode export_one(const Paths&) {
+  export_checkpoint(export_from_flags());
+  return ExitCode::kDone;
+}
+
 struct Command {
   std::string name;
   ExitCode (*work)(const Paths& paths);
@@ -43,7 +48,8 @@ struct Command {
 const std::vector<Command>& commands() {
   static const std::vector<Command> all{{"list", list, {"run_dir"}},
                                         {"verify", verify, {"run"}, true},
-                                        {"import", import_one, {"import", "flow", "network", "out", "step"}}};
+                                        {"import", import_one, {"import", "flow", "network", "out", "step"}},
+                                        {"export", export_one, {"run", "out"}}};
   return all;
 }
 

@@ -9,7 +9,7 @@
 
 namespace cfm::keeper {
 
-// "list|verify|import"
+// "list|verify|import|export"
 const std::string& command_names();
 
 // Reads the flags and does it. `arguments`: what stands behind the command's name. Throws Error; SharedError for flags,

@@ -66,10 +66,11 @@ namespace cfm::keeper {
 
 ProgramHelp program_help() {
   return {
-      "cfm_checkpoint list|verify|import",
+      "cfm_checkpoint list|verify|import|export",
       "looks after checkpoints. list: what there is of a run. verify: hashes every file of a run, of a step, or of any "
       "runs, checkpoints, exports and weights files (verify PATH...). import: weights of guided-diffusion, "
-      "flow_matching and torchcfm as a weights file",
+      "flow_matching and torchcfm as a weights file. export: a checkpoint's weights, with flags, results, a model card "
+      "and checksums, to give away",
       "cfm_checkpoint list --run_dir=runs/digits",
       __FILE__,
       {"run", "output", "import", "flow", "network"}};
@@ -128,6 +129,12 @@ ImportJob import_from_flags() {
   job.time_shift = FLAGS_time_shift;
   job.trained_pixel_map = FLAGS_trained_pixel_map;
   return job;
+}
+
+ExportJob export_from_flags() {
+  const RunChoice run = run_from_flags();
+  if (FLAGS_out.empty()) throw SharedError("--out is missing: the folder to make");
+  return {run.run_dir, run.step, FLAGS_out};
 }
 
 }  // namespace cfm::keeper

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/command_line.h"
+#include "keeper/export.h"
 #include "keeper/import.h"
 
 namespace cfm::keeper {
@@ -21,5 +22,6 @@ struct RunChoice {
 RunChoice run_from_flags();
 
 ImportJob import_from_flags();
+ExportJob export_from_flags();
 
 }  // namespace cfm::keeper
