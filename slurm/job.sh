@@ -177,6 +177,7 @@ refusals() {
   tail -n +$((failures_before + 1)) "$keep/failures.jsonl" 2>/dev/null |
     grep "\"slurm_job\":\"$SLURM_JOB_ID\"" | grep '"cause":"error"' | grep '"exit_code":2[,}]'
 }
+brings_nothing() { [ "$(progress)" = "$counted_progress" ] && [ "$starts" -ge "$most_starts" ]; }
 obey_slurm() {  # if it ends the job
   case $(slurm_does) in
     returns) log "Slurm starts it again"; exit "$code" ;;
@@ -188,7 +189,7 @@ finish() {
   [ "$code" != 0 ] || end_as complete 0
   [ "$code" != 2 ] || { log "it would fail again the same way: see above"; end_as "exit code 2" 2; }
   obey_slurm
-  if [ "$(progress)" = "$counted_progress" ] && [ "$starts" -ge "$most_starts" ]; then
+  if brings_nothing; then
     log "given up: $starts starts in a row have brought nothing new (CFM_MAX_STARTS); the same command tries again"
     end_as "gave up" "$code"
   fi
@@ -200,11 +201,22 @@ finish() {
   come_back
 }
 
+# Slurm tells the ranks by itself, but not those of mpirun on this node. It kills all, this script too, KillWait seconds from here:
+# what must not wait for ranks that hang is done now.
+on_term() {
+  [ -z "$step" ] || kill -"$stop_signal" "$step" 2>/dev/null
+  local does; does=$(slurm_does)
+  log "Slurm ends the job: $does"
+  case $does in
+    "time limit") [ -n "${CFM_PART:-}" ] || brings_nothing || ! scontrol requeue "$job" || log "requeued" ;;
+    cancelled) write_count cancelled ;;
+  esac
+}
+
 run_job() {  # PROGRAM FLAGS...
   count_start
   trap 'stopped=$SECONDS; log "stopped by the scheduler"; [ -z "$step" ] || kill -"$stop_signal" "$step" 2>/dev/null' USR1
-  # Slurm tells the ranks by itself, but not those of mpirun on this node. From here to KILL there are KillWait seconds.
-  trap '[ -z "$step" ] || kill -"$stop_signal" "$step" 2>/dev/null; log "Slurm ends the job: $(slurm_does)"' TERM
+  trap on_term TERM
   clear_pmix
   failures_before=$(wc -l 2>/dev/null <"$keep/failures.jsonl") || failures_before=0
   code=75

@@ -24,12 +24,17 @@ state_is() { [ "$(squeue -h -t all -j "$1" -o %T | sort -u)" = "$2" ]; }
 job_ends() { within "$2" state_is "$1" COMPLETED; }
 says() { grep -qF -- "$2" "$1" || fail "$1 does not say: $2"; }
 says_not() { ! grep -qF -- "$2" "$1" || fail "$1 says: $2"; }
-# A job that waits to be started again does it now: Slurm would let the credential of the last start expire first.
+# A job that waits to be started again does it soon: Slurm would let the credential of its last start expire first. Not at once: what
+# is started within the second in which a node has ended the job counts as ended there.
 starts_again() {  # JOB LOG NTH
-  local end=$((SECONDS + 60))
+  local end=$((SECONDS + 60)) pending=""
   until grep -q "start $3 on" "$2"; do
     [ $SECONDS -lt $end ] || fail "job $1 has not come back for its start $3"
-    scontrol update jobid="$1" StartTime=now 2>/dev/null || true
+    if [ -n "$pending" ] && [ $((SECONDS - pending)) -ge 2 ]; then
+      scontrol update jobid="$1" StartTime=now 2>/dev/null || true
+    elif [ -z "$pending" ] && state_is "$1" PENDING; then
+      pending=$SECONDS
+    fi
     sleep 0.3
   done
 }
