@@ -10,10 +10,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <numbers>
+#include <vector>
 
 #include "flow/draws.h"
 #include "flow/path.h"
@@ -58,8 +61,9 @@ SampleVelocity on_all(const Velocity& v) {
 }
 
 // log p of draw k of image i, by (i, k).
-std::map<std::pair<int64_t, int64_t>, DrawDensity> densities(const SampleVelocity& v, const LikelihoodConfig& config,
-                                                             std::vector<int64_t> images) {
+using Densities = std::map<std::pair<int64_t, int64_t>, DrawDensity>;
+
+Densities densities(const SampleVelocity& v, const LikelihoodConfig& config, std::vector<int64_t> images) {
   std::map<std::pair<int64_t, int64_t>, DrawDensity> found;
   size_t at = 0;
   log_densities(
@@ -273,37 +277,51 @@ TEST(Likelihood, BitsDoNotDependOnTheOrderOrTheCompanyOfTheImages) {
   }
 }
 
-// The largest spread of an image's bits/dim over the batch shapes 1, 7 and 64.
-double spread_over_shapes(const OdeConfig& ode) {
-  double spread = 0;
+// Of each image, by how many bits/dim two solutions differ.
+std::vector<double> differences(const Densities& one, const Densities& other) {
+  std::vector<double> all;
+  for (const auto& [key, density] : one) all.push_back(std::abs(density.log_p - other.at(key).log_p) / (12 * kLog2));
+  return all;
+}
+
+// Of each image, by how much the batch shapes 7 and 64 differ from 1.
+std::vector<double> spread_over_shapes(const OdeConfig& ode) {
+  std::vector<double> spread;
   const auto one = densities(convolutional(), in_float32(ode, 1), kImages);
-  for (const int64_t net_batch : {7, 64}) {
-    for (const auto& [key, other] : densities(convolutional(), in_float32(ode, net_batch), kImages))
-      spread = std::max(spread, std::abs(other.log_p - one.at(key).log_p) / (12 * kLog2));
-  }
+  for (const int64_t net_batch : {7, 64})
+    std::ranges::copy(differences(one, densities(convolutional(), in_float32(ode, net_batch), kImages)),
+                      std::back_inserter(spread));
   return spread;
+}
+
+double rms(const std::vector<double>& values) {
+  double squares = 0;
+  for (const double value : values) squares += value * value;
+  return std::sqrt(squares / static_cast<double>(values.size()));
 }
 
 TEST(Likelihood, OnFixedGridsBatchShapesAgreeToAMillionthOfABit) {
   for (const std::string solver : {"euler", "midpoint", "rk4", "dp5"})
-    EXPECT_LT(spread_over_shapes({.solver = solver, .steps = 12, .grid = "warped"}), 1e-6) << solver;
+    EXPECT_LT(std::ranges::max(spread_over_shapes({.solver = solver, .steps = 12, .grid = "warped"})), 1e-6) << solver;
 }
 
+// Over images: most have no spread to speak of, for they take the same steps in any batch; one that does not may differ
+// by as much as two solutions err. Tolerances are well above what float32 rounds in so few dimensions.
 TEST(Likelihood, OnAdaptiveStepsTheSpreadOverBatchShapesLiesBelowTheSolversError) {
   LikelihoodConfig exact = in_float32({.solver = "dopri5", .atol = 1e-10, .rtol = 1e-10}, 64);
   exact.type = at::kDouble;
   const auto reference = densities(convolutional(), exact, kImages);
-  for (const double tolerance : {1e-4, 1e-5}) {
+  for (const double tolerance : {1e-3, 1e-4}) {
     const OdeConfig ode{.solver = "dopri5", .atol = tolerance, .rtol = tolerance};
     LikelihoodConfig wide = in_float32(ode, 64);
     wide.type = at::kDouble;  // so that rounding, which the spread is made of, has no part in it
-    double error = 0;
-    for (const auto& [key, one] : densities(convolutional(), wide, kImages))
-      error = std::max(error, std::abs(one.log_p - reference.at(key).log_p) / (12 * kLog2));
-    const double spread = spread_over_shapes(ode);
-    std::cout << "          tolerance " << tolerance << ": bits/dim, spread over net_batch 1, 7, 64 " << spread
-              << ", error " << error << "\n";
-    EXPECT_LT(spread, error);
+    const double error = rms(differences(reference, densities(convolutional(), wide, kImages)));
+    const std::vector<double> spread = spread_over_shapes(ode);
+    const auto same = std::ranges::count_if(spread, [](double value) { return value < 1e-6; });
+    std::cout << "          tolerance " << tolerance << ": rms over images, bits/dim: spread over net_batch 1, 7, 64 "
+              << rms(spread) << ", error " << error << "; " << same << " of " << spread.size() << " below 1e-6\n";
+    EXPECT_LT(rms(spread), error);
+    EXPECT_GE(same, std::ssize(spread) / 2);
   }
 }
 
