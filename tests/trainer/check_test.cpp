@@ -64,7 +64,7 @@ TEST_F(Check, OfANewRunMeasuresStepsForecastsTheRunAndMakesNothing) {
   const Finished finished = check("new", {"--steps=100000"});
   ASSERT_EQ(finished.exit_code, 0) << finished.output;
   expect_has(line(finished, "ok", "launch"), {"2 ranks", "OMPI_COMM_WORLD_SIZE=2"}, finished);
-  expect_has(line(finished, "(ok|warn)", "ranks"), {"0-1", "cpu", "1 threads"}, finished);
+  expect_has(line(finished, "(ok|warn)", "ranks"), {"0,1", "cpu", "1 threads"}, finished);
   expect_has(line(finished, "ok", "run_dir"), {path("new").string() + " can be made in"}, finished);
   expect_has(line(finished, "ok", "owner"), {"nobody"}, finished);
   expect_has(line(finished, "ok", "data"), {data_, "100 images"}, finished);
