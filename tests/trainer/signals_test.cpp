@@ -80,7 +80,7 @@ class SignalIn : public Signals {
     std::string fail_at;             // OPERATION:PART:N; empty: not held
     std::vector<std::string> flags;  // that make the phase what it is
     long after_step = -1;            // the signal comes once this step was written of, and a moment
-    double longest = 20;             // seconds from the signal to the end
+    double longest = 40;             // seconds from the signal to the end
   };
   struct Seen {
     Finished finished;
@@ -137,18 +137,16 @@ TEST_F(SignalIn, AStepSavesBehindTheNextOne) {
 }
 
 TEST_F(SignalIn, HeldOutLossesLeavesThemAndSaves) {
+  const std::string val = digit_shards(folder_.path(), "val", 64, 1000);  // seconds of single images
   const Seen seen =
-      signal_in({.fail_at = "",
-                 .flags = {"--val_data=" + data_, "--val_every=1", "--net_batch=1", "--model_channels=128",
-                           "--num_res_blocks=4", "--global_batch=2", "--micro_batch=0"},
-                 .after_step = 1});
+      signal_in({.fail_at = "", .flags = {"--val_data=" + val, "--val_every=1", "--net_batch=1"}, .after_step = 1});
   EXPECT_TRUE(saved());
   EXPECT_LE(seen.steps, 4U);
   EXPECT_LT(events(folder_.path() / "run", "validation").size(), 2 * seen.steps) << "each look was finished";
 }
 
 TEST_F(SignalIn, AGridOfSamplesLeavesItAndSaves) {
-  const Seen seen = signal_in({.fail_at = "", .flags = {"--sample_every=1", "--solver_steps=3000"}, .after_step = 1});
+  const Seen seen = signal_in({.fail_at = "", .flags = {"--sample_every=1", "--solver_steps=20000"}, .after_step = 1});
   EXPECT_TRUE(saved());
   EXPECT_LE(seen.steps, 3U);
   EXPECT_FALSE(std::filesystem::exists(folder_.path() / "run" / "samples"));
