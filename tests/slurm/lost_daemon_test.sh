@@ -11,6 +11,6 @@ train_alone 2 60
 within 60 step_reached run 22
 pkill -KILL -f -n "slurmstepd: \[$job\.[0-9]"  # the youngest: of the step, not of the script
 within 90 grep -q "start 2 on" run.log
-says run.log "watchdog on rank 0"
+says run.log "has not been heard of for"  # the watchdog of the other one
 job_ends "$job" 60
 same_training run 000000060
