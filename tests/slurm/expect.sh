@@ -30,7 +30,7 @@ starts_again() {  # JOB LOG NTH
   local end=$((SECONDS + 60)) pending=""
   until grep -q "start $3 on" "$2"; do
     [ $SECONDS -lt $end ] || fail "job $1 has not come back for its start $3"
-    if [ -n "$pending" ] && [ $((SECONDS - pending)) -ge 2 ]; then
+    if [ -n "$pending" ] && [ $((SECONDS - pending)) -ge 5 ]; then
       scontrol update jobid="$1" StartTime=now 2>/dev/null || true
     elif [ -z "$pending" ] && state_is "$1" PENDING; then
       pending=$SECONDS
