@@ -26,6 +26,7 @@ int64_t chosen_step(const ExportJob& job) {
   check(!steps.empty(), "--run_dir=" + job.run_dir.string() + " has no checkpoints");
   if (!job.step) return steps.back();
   std::vector<std::string> names;
+  names.reserve(steps.size());
   for (const int64_t step : steps) names.push_back(std::to_string(step));
   check(std::ranges::find(steps, *job.step) != steps.end(), "--step=" + std::to_string(*job.step) + ": " +
                                                                 job.run_dir.string() + " has checkpoints of steps " +
