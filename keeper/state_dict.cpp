@@ -14,6 +14,8 @@ using Names = std::vector<std::string>;
 constexpr std::string_view kAnchor = "time_embed.0.weight";  // every such U-Net has one
 constexpr std::string_view kWrapper = "module.";             // of DataParallel and DistributedDataParallel
 
+constexpr auto kNone = static_cast<size_t>(-1);
+
 // What stands before the names of each U-Net: "", "module.", "ema_model.", ...
 Names prefixes_in(const checkpoint::NamedTensors& tensors) {
   Names prefixes;
@@ -33,12 +35,11 @@ std::string part_of(std::string prefix) {
   return prefix;
 }
 
-// The longest of `prefixes` that `name` begins with; nothing fits: npos.
+// The longest of `prefixes` that `name` begins with; kNone: nothing fits.
 size_t prefix_of(const std::string& name, const Names& prefixes) {
-  size_t found = Names::size_type(-1);
+  size_t found = kNone;
   for (size_t i = 0; i < prefixes.size(); ++i)
-    if (name.starts_with(prefixes[i]) && (found == Names::size_type(-1) || prefixes[i].size() > prefixes[found].size()))
-      found = i;
+    if (name.starts_with(prefixes[i]) && (found == kNone || prefixes[i].size() > prefixes[found].size())) found = i;
   return found;
 }
 
@@ -60,6 +61,7 @@ StateDict read_state_dict(const std::filesystem::path& file, const std::string& 
                                " holds no U-Net with guided-diffusion's names: none of its names ends in '" +
                                std::string(kAnchor) + "'; it holds " + some_names(content.tensors));
   StateDict state{.file = file, .part = "", .parts = {}, .tensors = {}};
+  state.parts.reserve(prefixes.size());
   for (const std::string& prefix : prefixes) state.parts.push_back(part_of(prefix));
   if (part.empty() && prefixes.size() > 1)
     throw Error("--from=" + file.string() + " holds several U-Nets: give --part, one of " + listed(state.parts));
@@ -72,7 +74,7 @@ StateDict read_state_dict(const std::filesystem::path& file, const std::string& 
   for (const auto& [name, tensor] : content.tensors) {
     const size_t prefix = prefix_of(name, prefixes);
     if (prefix == chosen) state.tensors.emplace_back(name.substr(prefixes[chosen].size()), tensor);
-    if (prefix == Names::size_type(-1)) state.tensors.emplace_back(name, tensor);  // of nothing that is known
+    if (prefix == kNone) state.tensors.emplace_back(name, tensor);  // of nothing that is known
   }
   return state;
 }

@@ -25,11 +25,11 @@ std::string row_text(const std::vector<Column>& columns, const std::vector<size_
 }  // namespace
 
 std::string table_text(const std::vector<Column>& columns, const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::string> titles;
-  for (const Column& column : columns) titles.push_back(column.title);
-  std::vector<size_t> widths;
+  std::vector<std::string> titles(columns.size());
+  std::vector<size_t> widths(columns.size());
   for (size_t i = 0; i < columns.size(); ++i) {
-    widths.push_back(titles[i].size());
+    titles[i] = columns[i].title;
+    widths[i] = titles[i].size();
     for (const auto& row : rows) widths[i] = std::max(widths[i], row.at(i).size());
   }
   const bool titled = std::ranges::any_of(titles, [](const std::string& title) { return !title.empty(); });
