@@ -33,7 +33,7 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-constexpr const char* kSamplesFile = "samples_file";  // of a repeat's part: where its samples were kept
+constexpr const char* kSamplesFile = "samples_file";  // of a repeat's part and of a result: where samples were kept
 
 std::string name_of(int64_t repeat) { return "repeat-" + std::to_string(repeat); }
 
@@ -127,21 +127,23 @@ int64_t images_times(const FidJob& job, const FidPlan& plan) {
   return job.sweep ? static_cast<int64_t>(sweep_solvers(job.sweep_over, plan.sampling.ode).size()) : plan.repeats;
 }
 
-// A repeat whose samples are to be kept, and were not, is made again.
-void forget_unkept_samples(const FidJob& job, const FidPlan& plan) {
-  const fs::path repeat = plan.file.parts() / (name_of(0) + ".json");
-  if (job.keep_samples.empty() || !fs::exists(repeat)) return;
-  if (read_json(repeat).value(kSamplesFile, "") != job.keep_samples.string() || !fs::exists(job.keep_samples))
-    fs::remove(repeat);
+// Whether what this file tells of was made with its samples kept where the job wants them, and they are there.
+bool samples_are_kept(const FidJob& job, const fs::path& file) {
+  return read_json(file).value(kSamplesFile, "") == job.keep_samples.string() && fs::exists(job.keep_samples);
 }
 
-// A result that is there stays as it is: its samples are not drawn again for a file that is not.
-void check_samples_are_kept(const FidJob& job, const FidPlan& plan) {
+// A repeat whose samples are to be kept, and were not, is made again; a result that is there stays as it is.
+void mind_unkept_samples(const FidJob& job, const FidPlan& plan, ResultState state) {
   if (job.keep_samples.empty()) return;
-  const fs::path result = plan.file.json();
-  check(read_json(result).value(kSamplesFile, "") == job.keep_samples.string() && fs::exists(job.keep_samples),
-        "--keep_samples=" + job.keep_samples.string() + ": the result is there already, " + result.string() +
-            ", and was made without keeping its samples there. Another --tag makes both anew");
+  if (state == ResultState::kDone) {
+    check(samples_are_kept(job, plan.file.json()),
+          "--keep_samples=" + job.keep_samples.string() + ": the result is there already, " +
+              plan.file.json().string() +
+              ", and was made without keeping its samples there. Another --tag makes both anew");
+    return;
+  }
+  const fs::path repeat = plan.file.parts() / (name_of(0) + ".json");
+  if (fs::exists(repeat) && !samples_are_kept(job, repeat)) fs::remove(repeat);
 }
 
 // The weights, or the images, that the job names. Collective.
@@ -179,15 +181,12 @@ Outcome evaluate_one(const FidJob& job, FidInputs& inputs, const ClaimResult& cl
   const ClaimedResult claimed = claim_result(plan.file, plan.settings);
   if (claimed.state == ResultState::kElsewhere) return Outcome::kElsewhere;
   parallel::agree_on(session, [&] {
-    if (leads) forget_unkept_samples(job, plan);
+    if (leads) mind_unkept_samples(job, plan, claimed.state);
   });
   if (inputs.weights) inputs.weights->net->to(device);
   if (leads) say(settings_text(plan, job, inputs, machine));
   metrics.begin(plan.file, plan.count * images_times(job, plan));
   if (claimed.state == ResultState::kDone) {
-    parallel::agree_on(session, [&] {
-      if (leads) check_samples_are_kept(job, plan);
-    });
     if (leads) metrics.result();
     if (leads) say("done         the result is there already; another --tag makes another");
     return Outcome::kDone;

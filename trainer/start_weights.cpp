@@ -54,8 +54,7 @@ fs::path absolute_folder(const fs::path& run) {
 
 checkpoint::WeightsInfo load_weights(const fs::path& file, const TrainConfig& config, const std::string& given,
                                      RunState& state) {
-  const checkpoint::WeightsInfo info =
-      checkpoint::weights_info(checkpoint::read_safetensors_metadata(file), file.string());
+  checkpoint::WeightsInfo info = checkpoint::weights_info(checkpoint::read_safetensors_metadata(file), file.string());
   check_same_meaning(info, config, given);
   const at::NoGradGuard no_grad;
   checkpoint::load_tensors(checkpoint::read_safetensors(file).tensors, state.parameters, file.string());

@@ -9,6 +9,15 @@ job=$(submit_training bad 1 -- --steps=100 --ema_decays=1.5)
 within 60 state_is "$job" FAILED
 says bad.log "cfm_train ended with 2"
 says_not bad.log "requeued"
+# A launcher that kills the other ranks may hide the code of the one that refused: what it has written into the run's folder counts.
+mkdir masked
+printf '#!/bin/sh\n"%s/cfm_train" "$@"\nkill -KILL $$\n' "$CFM_BIN" >masked/cfm_train
+chmod +x masked/cfm_train
+job=$(CFM_BIN=$work/masked submit_training hidden 1 -- --steps=100 --val_every=5 --val_data="$work/nowhere")
+within 60 state_is "$job" FAILED
+grep -q '"exit_code":2' hidden/failures.jsonl || fail "the run's folder says nothing"
+says hidden.log "it would fail again the same way"
+says_not hidden.log "requeued"
 
 first=$(submit_training run 1 -- --steps=1000000)
 within 60 step_reached run 12

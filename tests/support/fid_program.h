@@ -78,6 +78,7 @@ class FidProgram : public testing::Test {
                            std::to_string(ranks) + " " CFM_BIN_DIR "/cfm_eval_fid " + arguments,
                        /*limit_seconds=*/300);
   }
+  static std::string samples_flag(const std::string& place) { return " --samples=" + place; }
   static std::string results() { return "--results_dir=" + path("results"); }
   static std::string result_file(const std::string& tag, const std::string& metric = "fid") {
     return path("results/" + metric + "-step_000000000-" + tag + ".json");
@@ -88,6 +89,14 @@ class FidProgram : public testing::Test {
     const CommandResult result = run(arguments + " " + results() + " --tag=" + tag, ranks, cache);
     EXPECT_EQ(result.exit_code, 0) << result.output;
     return nlohmann::json::parse(std::ifstream(result_file(tag, metric)), nullptr, /*allow_exceptions=*/false);
+  }
+  // Everything but the settings and the machine.
+  static nlohmann::json numbers_of(const nlohmann::json& result) {
+    nlohmann::json numbers = result;
+    for (const char* key :
+         {"tag", "settings", "command", "reference", "machine", "written", "seconds", "images", "samples_file"})
+      numbers.erase(key);
+    return numbers;
   }
 };
 
