@@ -8,7 +8,7 @@ from .axis import axis_for, number_text, shown, tick_labels
 
 WIDTH, HEIGHT = 520, 300
 LEFT, RIGHT, TOP, BOTTOM = 68, 14, 12, 46
-COLOURS = 8
+COLOURS, DASHES = 8, 5
 MOST_POINTS = 250
 STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1d2329; --soft: #5b6670; --rule: #dfe4e8; --panel: #f6f8f9;
@@ -16,7 +16,8 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --paper: #14181c; --ink: #e4e8eb; --soft: #98a3ad; --rule: #2d353c; --panel: #1b2025;
   --c0: #5cb3f2; --c1: #f5914e; --c2: #4cc79c; --c3: #e08aca; --c4: #d9bc4a; --c5: #9aa3ff; --c6: #ff8a80; --c7: #a9b7c0; } }
 .line, .whisker { fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linejoin: round; } .whisker { stroke-width: 1.2; opacity: .7; }
-.d1 .line { stroke-dasharray: 6 4; } .d2 .line { stroke-dasharray: 2 3; } .dot { fill: currentColor; } .spot { fill: transparent; }
+.d1 .line { stroke-dasharray: 6 4; } .d2 .line { stroke-dasharray: 2 3; }
+.d3 .line { stroke-dasharray: 8 3 2 3; } .d4 .line { stroke-dasharray: 8 3 2 3 2 3; } .dot { fill: currentColor; } .spot { fill: transparent; }
 .spot:hover, .dot:hover { fill: currentColor; stroke: var(--ink); stroke-width: 1.5; }
 .grid { stroke: var(--rule); stroke-width: 1; } .axis { fill: none; stroke: var(--soft); stroke-width: 1; }
 text { fill: var(--soft); font-size: 11.5px; } text.label { fill: var(--ink); font-size: 12px; }
@@ -28,7 +29,7 @@ class Series:
     label: str
     points: list  # (x, y) by x
     colour: int = 0
-    dash: int = 0  # 0 solid, 1 dashed, 2 dotted
+    dash: int = 0  # 0 solid, 1 dashed, 2 dotted, 3 and 4 both
     spread: list | None = None  # (low, high) of each point: a whisker
     listed: bool = True  # in the legend
 
@@ -67,7 +68,7 @@ def standalone(chart: Chart) -> str:
     xml.SubElement(root, "g", {"transform": f"translate(0 {top})"}).extend(list(drawing))
     for i, series in enumerate(chart.series):
         y = top + HEIGHT + row * i + 6
-        group = xml.SubElement(root, "g", {"class": f"c{series.colour % COLOURS} d{series.dash % 3}"})
+        group = xml.SubElement(root, "g", {"class": f"c{series.colour % COLOURS} d{series.dash % DASHES}"})
         xml.SubElement(group, "path", {"class": "line", "d": f"M{LEFT} {y}h26"})
         _text(root, series.label, str(LEFT + 34), str(y + 4), "start")
     return xml.tostring(root, encoding="unicode")
@@ -110,7 +111,7 @@ def _text(root, text, x, y, anchor, kind="tick"):
 
 
 def _draw(root, series, chart, at_x, at_y):
-    group = xml.SubElement(root, "g", {"class": f"c{series.colour % COLOURS} d{series.dash % 3}"})
+    group = xml.SubElement(root, "g", {"class": f"c{series.colour % COLOURS} d{series.dash % DASHES}"})
     path, pen_down = [], False
     for x, y in series.points:
         visible = shown(x, chart.log_x) and shown(y, chart.log_y)
@@ -137,7 +138,7 @@ def figure(chart: Chart) -> str:
     legend = ""
     if len(chart.series) > 1:
         swatch = '<svg viewBox="0 0 26 8" class="swatch"><g class="c{} d{}"><path class="line" d="M1 4H25"></path></g></svg>'
-        entries = [swatch.format(s.colour % COLOURS, s.dash % 3) + escape(s.label) for s in chart.series if s.listed]
+        entries = [swatch.format(s.colour % COLOURS, s.dash % DASHES) + escape(s.label) for s in chart.series if s.listed]
         legend = '<div class="legend">' + "".join(f"<span>{entry}</span>" for entry in entries) + "</div>"
     note = f'<p class="note">{escape(chart.note)}</p>' if chart.note else ""
     return f"<figure><figcaption>{escape(chart.title)}</figcaption>{svg(chart)}{legend}{note}</figure>"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .bad_input import BadInput
 
+LAST_BITS = {"net_batch", "threads"}  # settings that change a number's last digits at most
 MEASURES = ("fid", "sfid", "is_10_splits", "is_splits_of_5000", "kid", "precision", "recall")
 NAME = re.compile(r"(?P<metric>[a-z_]+)-step_(?P<step>\d+)-(?P<tag>.+)\.json")
 
@@ -26,13 +27,14 @@ class Nll:
 
 @dataclass
 class Fid:
-    step: int
+    step: int  # means nothing where there is a source
     tag: str
     values: dict  # "fid", "sfid", ...: (min, mean, max)
     samples: int | None
     nfe: float | None
     protocol: str
     rank_deficient: bool
+    source: str  # of images that no network here has drawn (cfm_eval_fid --samples); empty: they are a checkpoint's
 
 
 @dataclass
@@ -48,12 +50,15 @@ class Sweep:
     step: int
     tag: str
     points: list
+    protocol: str  # but not which points there are
+    exact: str  # the solution that errors are measured from
 
 
 @dataclass
 class Results:
     nll: list = field(default_factory=list)
     fid: list = field(default_factory=list)
+    given: list = field(default_factory=list)  # Fid of other people's images
     sweeps: list = field(default_factory=list)
 
 
@@ -66,10 +71,11 @@ def read_results(folder: Path) -> Results:
         document = read_object(file)
         reader, into = {"nll": (_nll, results.nll), "fid": (_fid, results.fid), "fid_sweep": (_sweep, results.sweeps)}[name["metric"]]
         try:
-            into.append(reader(int(name["step"]), name["tag"], document))
+            result = reader(int(name["step"]), name["tag"], document)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadInput(f"{file}: not a result of '{name['metric']}' as docs/formats.md has it: {error!r}. Move it away.") from None
-    for each in (results.nll, results.fid, results.sweeps):
+        (results.given if isinstance(result, Fid) and result.source else into).append(result)
+    for each in (results.nll, results.fid, results.given, results.sweeps):
         each.sort(key=lambda result: (result.step, result.tag))
     return results
 
@@ -99,27 +105,38 @@ def _numeric_or_none(value):
 
 
 def solver_text(solver: dict) -> str:
-    """"dp5, 4 steps, uniform" or "dopri5 1e-05": of `settings`, or of the `solver` within it."""
+    """"dp5, 4 steps, uniform", "dopri5 1e-05" or "dopri5 atol 1e-05, rtol 0.001": of `settings`, or of the `solver` within it."""
     name = solver.get("solver", solver.get("name", ""))
     if isinstance(name, dict):
         return solver_text(name)
     if "steps" in solver:
         return f"{name}, {solver['steps']} steps, {solver.get('grid', 'uniform')}"
-    return " ".join(str(part) for part in (name, solver.get("atol")) if part not in (None, ""))
+    atol, rtol = solver.get("atol"), solver.get("rtol")
+    tolerance = atol if rtol in (None, atol) else f"atol {atol}, rtol {rtol}"
+    words = " ".join(str(part) for part in (name, tolerance) if part not in (None, ""))
+    return f"{words}, one step size a batch" if solver.get("step_control") == "batch" else words
 
 
-def _protocol(document, settings, parts) -> str:
-    """In words, and a hash of every setting that decides the number but the weights (and last bits: net_batch)."""
+def _protocol(document, settings, parts, left_out=frozenset()) -> str:
+    """In words, and a hash of all that decides the number but whose weights or images it is of."""
     weights = document.get("weights", {})
     name = str(weights.get("name", "")) if isinstance(weights, dict) else str(weights)
-    digest = hashlib.sha256(json.dumps(_without(settings), sort_keys=True).encode()).hexdigest()[:4]
-    return ", ".join([part for part in (*parts, name) if part] + [f"settings {digest}"])
+    words = [part for part in (*parts, name) if part]
+    solver = settings.get("solver")
+    control = (solver if isinstance(solver, dict) else settings).get("step_control")
+    # A step size that a batch shares follows from what the batch holds.
+    left_out = left_out | (LAST_BITS - {"net_batch"} if control == "batch" else LAST_BITS)
+    deciding = _without(settings, left_out)
+    if isinstance(samples := settings.get("samples"), dict):
+        deciding["samples"] = {key: samples.get(key) for key in ("count", "repeats")}
+    digest = hashlib.sha256(json.dumps([deciding, words], sort_keys=True).encode()).hexdigest()[:4]
+    return ", ".join([*words, f"settings {digest}"])
 
 
-def _without(settings):
+def _without(settings, left_out):
     if not isinstance(settings, dict):
         return settings
-    return {key: _without(value) for key, value in settings.items() if not key.startswith("weights_xxh3") and key != "net_batch"}
+    return {key: _without(value, left_out) for key, value in settings.items() if not key.startswith("weights_xxh3") and key not in left_out}
 
 
 def _nll(step, tag, document):
@@ -145,11 +162,15 @@ def _fid(step, tag, document):
     values = {name: spread for name, value in found.items() if name != "nfe" and (spread := _spread(name, value))}
     if "fid" not in values:
         raise KeyError("fid")
-    features = settings.get("features", {})
     samples = found.get("samples")
-    parts = [solver_text(solver), f"{samples} samples" if isinstance(samples, int) else "", str(features.get("name", ""))]
-    return Fid(step, tag, values, samples if isinstance(samples, int) else None, _evaluations(found, solver), _protocol(document, settings, parts),
-               bool(found.get("rank_deficient")))
+    images = document.get("images")
+    source = str(images.get("from", "images")).removeprefix("--samples ") if isinstance(images, dict) else ""
+    return Fid(step, tag, values, samples if isinstance(samples, int) else None, _evaluations(found, solver),
+               _protocol(document, settings, [solver_text(solver), *_sampling_words(samples, settings)]), bool(found.get("rank_deficient")), source)
+
+
+def _sampling_words(samples, settings):
+    return [f"{samples} samples" if isinstance(samples, int) else "", str(settings.get("features", {}).get("name", ""))]
 
 
 def _evaluations(found, solver):
@@ -161,7 +182,12 @@ def _evaluations(found, solver):
 
 
 def _sweep(step, tag, document):
-    curve = document.get("results", document)["curve"]
+    found = document.get("results", document)
+    settings = document.get("settings", {})
     points = [SweepPoint(str(point["solver"]), _numeric(point["nfe"]), _numeric_or_none(point.get("fid")), _numeric_or_none(point.get("rms_error")))
-              for point in curve]
-    return Sweep(step, tag, points)
+              for point in found["curve"]]
+    grid = settings.get("solver", {}).get("grid")
+    parts = [f"{grid} grids" if grid else "", *_sampling_words(found.get("samples"), settings)]
+    exact = found.get("exact") or {}
+    said = f"{exact['solver']} with {exact['steps']} steps" if exact else ""
+    return Sweep(step, tag, points, _protocol(document, settings, parts, {"nfe", "tolerances"}), said)

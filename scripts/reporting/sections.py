@@ -9,6 +9,8 @@ from .pictures import film, grids
 from .run import differing_flags
 from .table import Table
 
+SHOWN_PROTOCOLS = 3  # of a measure in the overview
+
 
 @dataclass
 class Section:
@@ -25,26 +27,59 @@ def sections_of(runs) -> list:
 
 
 def overview(runs) -> Section:
-    header = ["run", "step", "of", "state", "path", "objective", "parameters", "batch", "ranks", "loss",
-              "held-out", "weights", "bits/dim", "FID", "images/s", "source"]
+    header = ["run", "step", "of", "state", "path", "objective", "parameters", "batch", "ranks", "loss", "held-out", "weights"]
     rows = []
     for run in runs:
         start = run.events.starts[-1] if run.events.starts else {}
         steps = run.events.steps
-        last = steps[-len(steps) // 10 or -1 :] if steps else []
-        seconds = sum(event["step_seconds"] for event in last) / len(last) if last else 0
-        batch = start.get("global_batch")
         rows.append([run.name, run.events.last_step(), start.get("steps"), "ended" if run.events.ended else "not ended",
-                     run.flags.get("path"), run.flags.get("objective"), start.get("parameters"), batch, start.get("ranks"),
-                     steps[-1]["loss"] if steps else None, *_held_out(run),
-                     run.results.nll[-1].bits_per_dim if run.results.nll else None, run.results.fid[-1].values["fid"][1] if run.results.fid else None,
-                     batch / seconds if isinstance(batch, int) and seconds > 0 else None, run.revision[:12]])
-    parts = [Table("overview", "Runs as they stand: newest of each number, speed over the last tenth of the logged steps", header, rows)]
+                     run.flags.get("path"), run.flags.get("objective"), start.get("parameters"), start.get("global_batch"), start.get("ranks"),
+                     steps[-1]["loss"] if steps else None, *_held_out(run)])
+    notes = []
+    for label, results, value in (("bits/dim", lambda run: run.results.nll, lambda result: result.bits_per_dim),
+                                  ("FID", lambda run: run.results.fid, lambda result: result.values["fid"][1])):
+        names, columns, note = _columns(label, _newest(runs, results))
+        header += names
+        for i, row in enumerate(rows):
+            row += [value(column[i]) if i in column else None for column in columns]
+        notes += [f'<p class="note">{escape(note)}</p>'] if note else []
+    header += ["images/s", "source"]
+    for run, row in zip(runs, rows):
+        row += [_speed(run), run.revision[:12]]
+    parts = [Table("overview", "Runs as they stand: newest of each number, speed over the last tenth of the logged steps", header, rows), *notes]
     for run in runs:
         if run.events.skipped:
             parts.append(f'<p class="note">{escape(run.name)}: {len(run.events.skipped)} updates were skipped (their gradient was not finite), '
                          f"the last at step {run.events.skipped[-1]['step']}.</p>")
     return Section("Overview", parts)
+
+
+def _newest(runs, results):
+    """(protocol, {a run's number: its newest result of it}), those that most runs have first, then the newest."""
+    found = {}
+    for i, run in enumerate(runs):
+        for result in results(run):
+            found.setdefault(result.protocol, {})[i] = result
+    return sorted(found.items(), key=lambda item: (-len(item[1]), -max(result.step for result in item[1].values()), item[0]))
+
+
+def _columns(label, protocols):
+    """Names of columns, the columns, and a note: one a protocol, as numbers of two are not comparable."""
+    if len(protocols) < 2:
+        return [label], [column for _, column in protocols] or [{}], f"{label}: {protocols[0][0]}." if protocols else ""
+    shown = protocols[:SHOWN_PROTOCOLS]
+    note = f"{label} by protocol, as numbers of different ones are not comparable: " + "; ".join(protocol for protocol, _ in shown) + "."
+    if len(protocols) > len(shown):
+        note += f" Of {len(protocols) - len(shown)} more see the table below."
+    return [f"{label}, {protocol.rpartition(', ')[2]}" for protocol, _ in shown], [column for _, column in shown], note
+
+
+def _speed(run):
+    steps = run.events.steps
+    last = steps[-len(steps) // 10 or -1 :] if steps else []
+    seconds = sum(event["step_seconds"] for event in last) / len(last) if last else 0
+    batch = run.events.starts[-1].get("global_batch") if run.events.starts else None
+    return batch / seconds if isinstance(batch, int) and seconds > 0 else None
 
 
 def _held_out(run):
@@ -160,32 +195,60 @@ def distances(runs) -> Section:
         section.parts.append(Chart("FID", "step", "FID", series, log_y=True, note=note))
         header = ["run", "step", "FID", "least", "most", *measures, "NFE", "protocol", "rank-deficient", "tag"]
         section.parts.append(Table("fid", "FID and its relatives: means over repeats", header, rows))
+    section.parts += _given(runs)
     for run in runs:
         if not run.results.fid:
             section.parts.append(missing(f"No FID of {run.name}.", f"cfm_eval_fid --run_dir={quote(str(run.folder))} --reference=… --features=…"))
     return section
 
 
+def _given(runs) -> list:
+    """Of images that no checkpoint has drawn: they have no step."""
+    found = [(run, result) for run in runs for result in run.results.given]
+    measures = sorted({name for _, result in found for name in result.values} - {"fid"})
+    rows = [[run.name, result.source, result.samples, result.values["fid"][1], *[result.values[name][1] if name in result.values else None for name in measures],
+             result.protocol, "yes" if result.rank_deficient else "no", result.tag] for run, result in found]
+    header = ["results of", "images", "samples", "FID", *measures, "protocol", "rank-deficient", "tag"]
+    return [Table("given", "FID of given images (cfm_eval_fid --samples), of no checkpoint", header, rows)] if rows else []
+
+
 def sweeps(runs) -> Section:
-    """One panel a run and measure, one line a solver, as the paper's Fig. 7."""
+    """A panel a run and measure and a colour a solver, as the paper's Fig. 7; of several sweeps of a run each has its dashes."""
     section, rows = Section("FID and error against NFE"), []
     solvers = sorted({point.solver for run in runs for sweep in run.results.sweeps for point in sweep.points})
     for run in runs:
-        for sweep in run.results.sweeps[-1:]:
-            for name, label in (("fid", "FID"), ("rms_error", "rms error of the solution")):
-                series = []
+        words = _sweep_words(run.results.sweeps)
+        for name, label in (("fid", "FID"), ("rms_error", "rms error of the solution")):
+            series = []
+            for dash, sweep in enumerate(run.results.sweeps):
                 for k, solver in enumerate(solvers):
                     points = sorted((p.nfe, getattr(p, name)) for p in sweep.points if p.solver == solver and getattr(p, name) is not None)
                     if points:
-                        series.append(Series(solver, points, k, k // 8))
-                if series:
-                    section.parts.append(Chart(f"{run.name}, step {sweep.step}: {label} against NFE", "NFE", label, series, log_x=True, log_y=True))
-        rows += [[run.name, sweep.step, p.solver, p.nfe, p.fid, p.rms_error, sweep.tag] for sweep in run.results.sweeps for p in sweep.points]
+                        series.append(Series(f"{solver}, {words[dash]}" if len(words) > 1 else solver, points, k, dash))
+            if series:
+                of = f"{run.name}, {words[0]}" if len(words) == 1 else run.name
+                section.parts.append(Chart(f"{of}: {label} against NFE", "NFE", label, series, log_x=True, log_y=True, note=_sweep_note(run.results.sweeps, words, name)))
+        rows += [[run.name, sweep.step, p.solver, p.nfe, p.fid, p.rms_error, sweep.protocol, sweep.tag] for sweep in run.results.sweeps for p in sweep.points]
         if not run.results.sweeps:
             section.parts.append(missing(f"No sweep over solvers of {run.name}.", f"cfm_eval_fid --sweep --run_dir={quote(str(run.folder))} --reference=… --features=…"))
     if rows:
-        section.parts.append(Table("nfe", "FID and error by solver and NFE", ["run", "step", "solver", "NFE", "FID", "rms error", "tag"], rows))
+        section.parts.append(Table("nfe", "FID and error by solver and NFE", ["run", "step", "solver", "NFE", "FID", "rms error", "protocol", "tag"], rows))
     return section
+
+
+def _sweep_words(found) -> list:
+    """What tells a run's sweeps apart."""
+    steps = [sweep.step for sweep in found]
+    return [f"step {sweep.step}" + (f" ({sweep.tag})" if steps.count(sweep.step) > 1 else "") for sweep in found]
+
+
+def _sweep_note(found, words, measure) -> str:
+    if measure == "rms_error":
+        exact = sorted({sweep.exact for sweep in found if sweep.exact})
+        return f"From the same network's solution by {' or '.join(exact)}: how exact a solver is, not how good its images are." if exact else ""
+    if len({sweep.protocol for sweep in found}) == 1:
+        return f"All: {found[0].protocol}."
+    return "Lines of different protocols are not comparable: " + "; ".join(f"{word}: {sweep.protocol}" for word, sweep in zip(words, found)) + "."
 
 
 def paths(runs) -> Section:

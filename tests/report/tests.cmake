@@ -3,7 +3,7 @@ find_program(CFM_PLAIN_PYTHON python3 DOC "Python for the tests of scripts/repor
 if(NOT CFM_PLAIN_PYTHON)
   message(STATUS "tests: no python3: the tests of scripts/report are not registered")
 else()
-  foreach(name chart damaged_files numbers real_runs)
+  foreach(name chart damaged_files numbers protocols real_runs)
     add_test(NAME report/${name}_test COMMAND ${CFM_PLAIN_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/report/${name}_test.py)
     set_tests_properties(report/${name}_test PROPERTIES TIMEOUT 300 ENVIRONMENT "CFM_BIN=${PROJECT_BINARY_DIR}/bin;OMP_NUM_THREADS=1")
   endforeach()
