@@ -5,6 +5,7 @@
 
 images: uint8 (1797,8,8), grey levels 0..16; labels: int64 (1797,); both in the order of UCI's optdigits.tes.
 """
+import argparse
 import io
 import os
 import zipfile
@@ -28,6 +29,7 @@ def write_npz(path, arrays):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     digits = load_digits()
     images = digits.images.astype(np.uint8)
     labels = digits.target.astype(np.int64)

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from reporting.bad_input import BadInput
 from reporting.npz import read_npz
+from reporting.results import read_object
 
 # As arXiv:2210.02747v2 compares them: what cfm_checkerboard is told beside --seed, and what all are told alike.
 METHODS = {
@@ -19,6 +19,14 @@ METHODS = {
     "fm ot": ["--path=ot", "--objective=fm"],
 }
 LATER_SEEDS_COUNT = 2000  # samples of seeds that give no pictures
+
+
+class Failed(Exception):
+    """A program ended with an error; the code is 2 if it would fail again the same way."""
+
+    def __init__(self, message, code):
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass
@@ -60,16 +68,24 @@ def _run(program, folder, method, seed, told) -> str:
     if seed > 0 and not any(word.startswith("--count=") for word in told):
         arguments.append(f"--count={LATER_SEEDS_COUNT}")
     command = out / "command.json"
-    if command.exists() and json.loads(command.read_text()) == arguments:
+    if _kept(command) == arguments:
         return f"{out} is there"
     command.unlink(missing_ok=True)
     done = subprocess.run([program, *arguments, f"--out={out}"], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     if done.returncode:
-        raise BadInput(f"{program.name} {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        raise Failed(f"{program.name} {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}", 2 if done.returncode == 2 else 1)
     command.write_text(json.dumps(arguments))
     return done.stdout.rstrip()
 
 
+def _kept(command: Path):
+    """The arguments that a folder was made by; None: it is not there, or was not finished."""
+    try:
+        return json.loads(command.read_text())
+    except (OSError, ValueError):
+        return None
+
+
 def _read(folder, method, seed) -> Run:
     out = folder_of(folder, method, seed)
-    return Run(method, seed, json.loads((out / "result.json").read_text()), read_npz(out / "points.npz"))
+    return Run(method, seed, read_object(out / "result.json"), read_npz(out / "points.npz"))

@@ -27,9 +27,9 @@ ENTROPY = math.log(8 / 0.45**2)
 BIN = os.environ.get("CFM_BIN", str(ROOT / "build/cpu/bin"))
 
 
-def reproduce(*arguments):
+def reproduce(*arguments, bin=BIN):
     command = [sys.executable, "-B", str(ROOT / "scripts" / "reproduce_2d"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=250, env={**os.environ, "CFM_BIN": BIN})
+    return subprocess.run(command, capture_output=True, text=True, timeout=250, env={**os.environ, "CFM_BIN": str(bin)})
 
 
 def numbers(file, name, code):
@@ -148,8 +148,31 @@ class Pieces(unittest.TestCase):
                 self.assertEqual(reproduce(folder, *arguments).returncode, 2, arguments)
             self.assertEqual(list(Path(folder).iterdir()), [])
             refused = reproduce(folder, "--steps=-1")
-            self.assertEqual(refused.returncode, 1)
+            self.assertEqual(refused.returncode, 2)
             self.assertIn("--steps=-1: must not be negative", refused.stderr)
+
+    def fake(self, folder, text):
+        """How it ends with this shell script for cfm_checkerboard."""
+        (folder / "cfm_checkerboard").write_text("#!/bin/sh\n" + text)
+        (folder / "cfm_checkerboard").chmod(0o755)
+        return reproduce(folder / "out", "--seeds=1", bin=folder)
+
+    def test_how_a_program_ends_is_how_it_ends(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for code, expected in ((2, 2), (1, 1), (134, 1)):
+                finished = self.fake(folder, f"echo no such luck >&2; exit {code}\n")
+                self.assertEqual(finished.returncode, expected, finished.stderr)
+                self.assertIn(f"ended with {code}", finished.stderr)
+                self.assertIn("no such luck", finished.stderr)
+            nothing = self.fake(folder, "for word; do case $word in --out=*) mkdir -p ${word#*=} ;; esac; done\n")
+            self.assertEqual(nothing.returncode, 2, nothing.stderr)
+            self.assertIn("result.json", nothing.stderr)
+            missing = reproduce(folder / "other", "--seeds=1", bin=folder / "none")
+            self.assertEqual(missing.returncode, 2)
+            self.assertIn("none/cfm_checkerboard: No such file", missing.stderr)
+            for finished in (nothing, missing):
+                self.assertNotIn("Traceback", finished.stderr)
 
 
 if __name__ == "__main__":
