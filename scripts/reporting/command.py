@@ -5,7 +5,7 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-from .bad_input import BadInput
+from .bad_input import BadInput, exit_code
 from .page import page
 from .run import read_runs
 from .sections import sections_of
@@ -29,7 +29,7 @@ def main(arguments) -> int:
         return 2
     except OSError as error:
         print(f"report: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
+        return exit_code(error)
     print(f"runs         {', '.join(run.name for run in runs)}\nwritten      {out / 'report.html'}, and {written} tables in {out / 'tables'}")
     return 0
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from reporting.bad_input import BadInput
+from reporting.bad_input import BadInput, exit_code
 from reporting.command import main as report
 from reporting.table import to_csv, to_latex, to_markdown
 
@@ -31,7 +31,7 @@ def main(arguments) -> int:
         return 2 if error.returncode == 2 else 1
     except OSError as error:
         print(f"reproduce_digits: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
+        return exit_code(error)
     except Stopped:
         print("stopped      the same command continues")
         return STOPPED

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from reporting.bad_input import BadInput
+from reporting.bad_input import BadInput, exit_code
 from reporting.command import write
 
 from .runs import METHODS, Failed, run_all
@@ -49,7 +49,7 @@ def main(arguments) -> int:
         return 2 if error.returncode == 2 else 1
     except OSError as error:
         print(f"reproduce_2d: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
+        return exit_code(error)
     print((options.folder / "tables" / "likelihood.md").read_text("utf-8"))
     print(f"took         {time.monotonic() - started:.0f} s\nwritten      {options.folder / 'report.html'}, {len(figures)} figures, {tables} tables")
     return 0

@@ -1,9 +1,12 @@
 """What is not as docs/formats.md says: the file (and line) is named, and the exit code is 2."""
 
+import errno
 import json
 import unittest
 
 from report_support import ReportTest, event, npy, png, start, step, trajectories
+
+from reporting.bad_input import exit_code
 
 
 class DamagedFiles(ReportTest):
@@ -108,6 +111,9 @@ class DamagedFiles(ReportTest):
         finished = self.report(run, f"--out={self.folder / 'file'}")
         self.assertEqual(finished.returncode, 2)
         self.assertIn("file", finished.stderr)
+
+    def test_a_full_disk_may_pass(self):
+        self.assertEqual([exit_code(OSError(number, "")) for number in (errno.ENOSPC, errno.EIO, errno.EACCES, errno.ENOENT)], [1, 1, 2, 2])
 
     def test_other_files_beside_results_are_left_alone(self):
         run = self.run_folder("a")
