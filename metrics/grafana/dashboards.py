@@ -7,15 +7,16 @@ import json
 import pathlib
 import sys
 
-from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, table, timeseries, trend
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models.common import ScaleDistribution, StackingMode, VisibilityMode
-from grafana_foundation_sdk.models.dashboard import DataSourceRef, DataTransformerConfig, VariableRefresh
+from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement, ScaleDistribution, StackingMode, VisibilityMode
+from grafana_foundation_sdk.models.dashboard import DataSourceRef, DataTransformerConfig, DynamicConfigValue, VariableRefresh
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="${source}")
 RUN = 'run="$run"'
 RUNS = 'run=~"$run"'
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # the queries of a panel
 
 
 def query(expr, legend="", instant=False):
@@ -25,8 +26,14 @@ def query(expr, legend="", instant=False):
 
 def with_queries(panel, title, unit, description, queries):
     panel = panel.title(title).description(description).unit(unit).datasource(SOURCE)
-    for letter, one in zip("ABCDEFGH", queries):
-        panel = panel.with_target(one.ref_id(letter))
+    for i, one in enumerate(queries):
+        panel = panel.with_target(one.ref_id(LETTERS[i]))
+    return panel
+
+
+def transformed(panel, *steps):
+    for name, options in steps:
+        panel = panel.with_transformation(DataTransformerConfig(id_val=name, options=options))
     return panel
 
 
@@ -44,13 +51,28 @@ def curves(title, unit, description, *queries, log=False, stacked=False, span=12
     return panel
 
 
-def rows_of(title, unit, description, **columns):
-    """A table of one row a label set; the columns are instant queries, joined by their labels."""
-    panel = with_queries(table.Panel(), title, unit, description, [query(expr, name, instant=True) for name, expr in columns.items()])
-    names = {f"Value #{letter}": name.replace("_", " ") for letter, name in zip("ABCDEFGH", columns)}
+def rows_of(title, description, *columns):
+    """A table of one row a label set; a column is its name, unit and instant query, joined by their labels."""
+    panel = with_queries(table.Panel(), title, "short", description, [query(expr, name, instant=True) for name, _, expr in columns])
+    names = {f"Value #{LETTERS[i]}": column[0] for i, column in enumerate(columns)}
     hidden = {name: True for name in ("Time", "__name__", "job", "instance", "node", "slurm_job")}
-    return panel.height(10).span(24).with_transformation(DataTransformerConfig(id_val="merge", options={})).with_transformation(
-        DataTransformerConfig(id_val="organize", options={"renameByName": names, "excludeByName": hidden}))
+    for name, unit, _ in columns:
+        panel = panel.override_by_name(name, [DynamicConfigValue(id_val="unit", value=unit)])
+    return transformed(panel.height(10).span(24), ("merge", {}), ("organize", {"renameByName": names, "excludeByName": hidden}))
+
+
+def by_step(title, unit, description, expr, log=False):
+    """One curve for each run and tag over the label `step` of what `expr` gives now."""
+    labelled = f'label_join(max by (run, step, tag) ({expr}), "curve", " ", "run", "tag")'
+    panel = with_queries(trend.Panel(), title, unit, description, [query(labelled, instant=True)])
+    x = "step\\curve"  # as groupingToMatrix calls it
+    panel = transformed(panel, ("groupingToMatrix", {"rowField": "step", "columnField": "curve", "valueField": "Value", "emptyValue": "null"}),
+                        ("convertFieldType", {"fields": {}, "conversions": [{"targetField": x, "destinationType": "number"}]}),
+                        ("sortBy", {"fields": {}, "sort": [{"field": x, "desc": False}]}))
+    if log:
+        panel = panel.scale_distribution(common.ScaleDistributionConfig().type(ScaleDistribution.LOG).log(10))
+    legend = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM).show_legend(True)
+    return panel.x_field(x).legend(legend).height(8).span(12).show_points(VisibilityMode.ALWAYS).point_size(6).span_nulls(True)
 
 
 def annotation(name, color, expr):
@@ -70,6 +92,12 @@ def text_of(board):
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
 
+def choice(name, series):
+    """A variable of the values that the label of its name has in a series; all of them at first."""
+    return (dashboard.QueryVariable(name).label(name).query(f"label_values({series}, {name})").datasource(SOURCE)
+            .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).multi(True).include_all(True).all_value(".*"))
+
+
 def page(uid, title, description, run_query, multi):
     source = dashboard.DatasourceVariable("source").label("Prometheus").type("prometheus")
     run = dashboard.QueryVariable("run").label("run").query(run_query).datasource(SOURCE).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
@@ -80,12 +108,16 @@ def page(uid, title, description, run_query, multi):
 
 
 def one_run():
-    node = (dashboard.QueryVariable("node").label("node").query(f"label_values(cfm_node_ranks{{{RUN}}}, node)").datasource(SOURCE)
-            .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).multi(True).include_all(True).all_value(".*"))
+    node = choice("node", f"cfm_node_ranks{{{RUN}}}")
+    rank = choice("rank", f'cfm_rank_resident_bytes{{{RUN},node=~"$node"}}')
     on_node = f'{RUN},node=~"$node"'
+    of_rank = f'{on_node},rank=~"$rank"'
+    slowest = f'count_over_time(run:cfm_slowest_rank:node{{{of_rank}}}[10m])'
+    # Before the first commit of a process the series holds when that began.
+    committed = f"1000 * cfm_checkpoint_time_seconds{{{RUN}}} and on (run, instance) cfm_checkpoints_total{{{RUN}}} > 0"
     newest = lambda series: f"max by (run) ({series}{{{RUN}}})"  # noqa: E731
     board = page("cfm-run", "cfm: one run", "Where a run stands, what it learns, where its time goes.", "label_values(cfm_step, run)", multi=False)
-    return (board.with_variable(node)
+    return (board.with_variable(node).with_variable(rank)
             .with_row(dashboard.Row("Progress"))
             .with_panel(number("Step", "short", "Steps made, skipped updates included.", newest("cfm_step")))
             .with_panel(number("Of", "short", "Steps that the run is to make.", newest("cfm_last_step")))
@@ -114,22 +146,28 @@ def one_run():
                                (f'cfm_phase_seconds{{{RUN},over="mean"}}', "{{phase}}"), stacked=True))
             .with_panel(curves("Spread over ranks", "s", "The slowest rank's phase less the fastest's.",
                                (f'cfm_phase_seconds{{{RUN},over="max"}} - ignoring (over) cfm_phase_seconds{{{RUN},over="min"}}', "{{phase}}")))
-            .with_panel(curves("Slowest rank", "short", "Its number: the rank that took longest without its waiting for others.",
-                               (f"cfm_slowest_rank{{{RUN}}}", "rank")))
+            .with_panel(curves("Slowest rank", "percentunit", "How often in ten minutes it was this one that took longest without its waiting for others.",
+                               (f"{slowest} / on (run) group_left () sum by (run) (count_over_time(run:cfm_slowest_rank:node{{{RUN}}}[10m]))",
+                                "rank {{rank}} on {{node}}"), stacked=True))
             .with_panel(curves("Its lag", "percentunit", "How much longer it took than the mean of all ranks.", (f"cfm_slowest_rank_lag_ratio{{{RUN}}}", "lag")))
             .with_row(dashboard.Row("Checkpoints and machines"))
             .with_panel(curves("Age of the last checkpoint", "s", "So much would be lost now.", (f"run:cfm_checkpoint_age:seconds{{{RUN}}}", "age")))
             .with_panel(curves("A save", "s", "From request to commit, and how long training stood still for it.",
                                (f"cfm_checkpoint_seconds{{{RUN}}}", "in all"), (f"cfm_checkpoint_stall_seconds{{{RUN}}}", "stalled"), log=True))
+            .with_panel(curves("Failed saves", "short", "In an hour; training goes on, earlier checkpoints are intact.",
+                               (f"sum by (run) (increase(cfm_checkpoint_failures_total{{{RUN}}}[1h]))", "failed")))
             .with_panel(curves("Room", "bytes", "On the file system of the run's folder, and the size of a checkpoint.",
                                (f"cfm_disk_free_bytes{{{RUN}}}", "free"), (f"cfm_checkpoint_bytes{{{RUN}}}", "a checkpoint"), log=True))
             .with_panel(curves("Memory", "bytes", "Resident, of a node's ranks.", (f"cfm_node_resident_bytes{{{on_node}}}", "{{node}}")))
+            .with_panel(curves("Memory of ranks", "bytes", "Resident.", (f"cfm_rank_resident_bytes{{{of_rank}}}", "rank {{rank}} on {{node}}")))
             .with_panel(curves("GPU memory", "bytes", "Of the rank that has most: by tensors, their peak, and what LibTorch has reserved.",
                                (f"cfm_gpu_memory_bytes{{{RUN}}}", "{{of}}")))
             .with_panel(curves("Processors", "short", "Cores that a node's ranks keep busy.", (f"rate(cfm_node_cpu_seconds_total{{{on_node}}}[1m])", "{{node}}")))
+            .with_panel(curves("Processors of ranks", "short", "Cores that a rank keeps busy.",
+                               (f"rate(cfm_rank_cpu_seconds_total{{{of_rank}}}[1m])", "rank {{rank}} on {{node}}")))
             .with_panel(curves("Lost steps", "short", "That the start before had made beyond the checkpoint that this one began from.",
                                (f"cfm_lost_steps{{{RUN}}}", "lost")))
-            .annotation(annotation("checkpoints", "green", f"1000 * cfm_checkpoint_time_seconds{{{RUN}}}"))
+            .annotation(annotation("checkpoints", "green", committed))
             .annotation(annotation("first start", "orange", started(RUN, "== 1")))
             .annotation(annotation("requeues", "red", started(RUN, "> 1")))
             .annotation(annotation("evaluations", "blue", f"1000 * cfm_result_time_seconds{{{RUN}}}")))
@@ -139,9 +177,12 @@ def all_runs():
     board = page("cfm-runs", "cfm: all runs", "Runs at a glance and side by side.", "label_values(cfm_step, run)", multi=True)
     by_run = lambda series: f"max by (run) ({series}{{{RUNS}}})"  # noqa: E731
     return (board
-            .with_panel(rows_of("Runs", "short", "Where each run stands.", step=by_run("cfm_step"), of=by_run("cfm_last_step"), loss=by_run("cfm_loss"),
-                                images_per_second=by_run("cfm_images_per_second"), seconds_left=f"min by (run) (cfm_eta_seconds{{{RUNS}}})",
-                                checkpoint_age_in_seconds=f"run:cfm_checkpoint_age:seconds{{{RUNS}}}", start=by_run("cfm_attempt")))
+            .with_panel(rows_of("Runs", "Where each run stands.", ("step", "short", by_run("cfm_step")), ("of", "short", by_run("cfm_last_step")),
+                                ("loss", "short", by_run("cfm_loss")), ("images per second", "short", by_run("cfm_images_per_second")),
+                                ("time left", "dtdurations", f"min by (run) (cfm_eta_seconds{{{RUNS}}})"),
+                                ("checkpoint's age", "dtdurations", f"run:cfm_checkpoint_age:seconds{{{RUNS}}}"),
+                                ("start", "short", by_run("cfm_attempt")),
+                                ("failed saves in an hour", "short", f"sum by (run) (increase(cfm_checkpoint_failures_total{{{RUNS}}}[1h]))")))
             .with_panel(curves("Training loss", "short", "Mean over five minutes.", (f"max by (run) (avg_over_time(cfm_loss{{{RUNS}}}[5m]))", "{{run}}"), log=True))
             .with_panel(curves("Held-out loss", "short", "Of the weights and of their longest average.",
                                (f"max by (run, weights) (cfm_validation_loss{{{RUNS}}})", "{{run}} {{weights}}"), log=True))
@@ -157,16 +198,23 @@ def all_runs():
 def evaluators():
     board = page("cfm-results", "cfm: evaluations", "What evaluators found, by step.", "label_values(cfm_result, run)", multi=True)
     now = lambda series: f"max by (run, metric, step, tag) ({series}{{{RUNS}}})"  # noqa: E731
-    of = lambda metric: f'max by (run, step, tag) (cfm_result{{{RUNS},metric="{metric}"}})'  # noqa: E731
+    found = lambda metric: f'cfm_result{{{RUNS},metric="{metric}"}}'  # noqa: E731
+    of = lambda metric: f"max by (run, step, tag) ({found(metric)})"  # noqa: E731
     return (board
-            .with_panel(rows_of("Likelihood", "short", "Bits per dimension of held-out images.", bits_per_dim=of("nll_bits_per_dim"), evaluations=of("nll_nfe")))
-            .with_panel(rows_of("FID", "short", "Mean over the repeats, and network evaluations a sample.", FID=of("fid"), evaluations=of("fid_nfe")))
-            .with_panel(curves("Bits per dimension", "short", "As they came in; the legend has step and tag.", (of("nll_bits_per_dim"), "{{run}} {{step}} {{tag}}")))
-            .with_panel(curves("FID", "short", "As they came in; the legend has step and tag.", (of("fid"), "{{run}} {{step}} {{tag}}")))
-            .with_panel(curves("Network evaluations", "short", "Of an image's likelihood, and of a sample.",
-                               (of("nll_nfe"), "NLL {{run}} {{step}}"), (of("fid_nfe"), "FID {{run}} {{step}}"), span=24))
-            .with_panel(rows_of("Evaluators", "short", "How far they are, by --metrics_textfile or --metrics_push.", images=now("cfm_evaluation_images"),
-                                of=now("cfm_evaluation_last_image"), seconds_left=now("cfm_evaluation_eta_seconds"))))
+            .with_panel(by_step("Bits per dimension", "short", "Of held-out images, by the step of the weights.", found("nll_bits_per_dim")))
+            .with_panel(by_step("FID", "short", "Mean over the repeats, by the step of the weights.", found("fid"), log=True))
+            .with_panel(by_step("Evaluations an image", "short", "Network evaluations of an image's likelihood, by the step of the weights.", found("nll_nfe")))
+            .with_panel(by_step("Evaluations a sample", "short", "Network evaluations of a sample that FID was measured on, by the step of the weights.",
+                                found("fid_nfe")))
+            .with_panel(rows_of("Likelihood", "Bits per dimension of held-out images, and network evaluations an image.",
+                                ("bits per dim", "short", of("nll_bits_per_dim")), ("evaluations", "short", of("nll_nfe"))))
+            .with_panel(rows_of("Samples", "Means over the repeats, and network evaluations a sample.", ("FID", "short", of("fid")),
+                                ("sFID", "short", of("sfid")), ("Inception Score, 10 splits", "short", of("is_10_splits")),
+                                ("of 5000 each", "short", of("is_splits_of_5000")), ("KID", "short", of("kid")),
+                                ("precision", "percentunit", of("precision")), ("recall", "percentunit", of("recall")),
+                                ("evaluations", "short", of("fid_nfe"))))
+            .with_panel(rows_of("Evaluators", "How far they are, by --metrics_textfile or --metrics_push.", ("images", "short", now("cfm_evaluation_images")),
+                                ("of", "short", now("cfm_evaluation_last_image")), ("time left", "dtdurations", now("cfm_evaluation_eta_seconds")))))
 
 
 def main():
