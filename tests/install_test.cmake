@@ -12,7 +12,8 @@ foreach(program cfm_pack cfm_train cfm_sample cfm_eval_nll cfm_eval_fid cfm_chec
   endif()
   message("${program} runs from ${prefix}")
 endforeach()
-foreach(file configs/digits.flags slurm/pack.sbatch slurm/train.sbatch slurm/job.sh slurm/submit)
+foreach(file configs/digits.flags slurm/pack.sbatch slurm/train.sbatch slurm/job.sh slurm/submit prometheus/prometheus.yml prometheus/alerts.yml
+    prometheus/recording.yml grafana/dashboards/one_run.json grafana/provisioning/dashboards/cfm.yml grafana/provisioning/datasources/cfm.yml)
   if(NOT EXISTS ${prefix}/share/cfm/${file})
     message(FATAL_ERROR "${file} is not installed")
   endif()
