@@ -89,6 +89,10 @@ inline constexpr auto kCatalogue = std::to_array<SeriesInfo>({
     {"cfm_node_ranks", Kind::kGauge, Scope::kNode, "node", "Ranks on the node."},
     {"cfm_node_resident_bytes", Kind::kGauge, Scope::kNode, "node", "Resident memory of the node's ranks."},
     {"cfm_node_cpu_seconds_total", Kind::kCounter, Scope::kNode, "node", "Processor seconds of the node's ranks."},
+    {"cfm_rank_resident_bytes", Kind::kGauge, Scope::kNode, "node rank",
+     "Resident memory of a rank, shared pages included; of the first 64 of a node."},
+    {"cfm_rank_cpu_seconds_total", Kind::kCounter, Scope::kNode, "node rank",
+     "Processor seconds of a rank; of the first 64 of a node."},
 });
 
 // nullptr: there is none of that name.

@@ -63,7 +63,8 @@ void Report::start(const RunState& state, const std::optional<std::vector<FlagCh
          (data.layout.nodes() == 1 ? " node" : " nodes") + ", each with an order of its own");
   note("ranks      " + std::to_string(ranks_) + " with " + std::to_string(threads) + " threads each, global batch " +
        std::to_string(config_.global_batch));
-  metrics_.start(at, events_.attempt(), std::max<int64_t>(events_.last_step() - at.step, 0), data.train.size());
+  metrics_.start(at, events_.attempt(), std::max<int64_t>(events_.last_step() - at.step, 0), data.train.size(),
+                 resumed ? checkpoint_bytes(config_.run_dir, at.step) : 0);
   if (!metrics_.text().empty()) note("metrics    " + metrics_.text());
   const std::string dropout = dropout_note(config_.model.dropout, device);
   if (!dropout.empty()) note(dropout);

@@ -15,16 +15,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kLookEvery = 5;  // seconds: what is asked of the system
+constexpr double kLookEvery = 5;   // seconds: what is asked of the system
+constexpr size_t kMostRanks = 64;  // of a node, that have series of their own
 
 double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
-// Processes of the ranks on this rank's node. Collective.
-std::vector<int> processes_here(const parallel::MpiSession& session) {
-  std::vector<int> here;
-  for (const std::string& rank : session.control().all_gather(session.host() + "\n" + std::to_string(::getpid()))) {
-    const size_t end = rank.find('\n');
-    if (rank.substr(0, end) == session.host()) here.push_back(std::stoi(rank.substr(end + 1)));
+// The ranks on this rank's node. Collective.
+std::vector<RankHere> ranks_here(const parallel::MpiSession& session) {
+  std::vector<RankHere> here;
+  int rank = 0;
+  for (const std::string& one : session.control().all_gather(session.host() + "\n" + std::to_string(::getpid()))) {
+    const size_t end = one.find('\n');
+    if (one.substr(0, end) == session.host())
+      here.push_back({.rank = std::to_string(rank), .process = std::stoi(one.substr(end + 1))});
+    ++rank;
   }
   return here;
 }
@@ -72,12 +76,12 @@ RunMetrics::RunMetrics(const TrainConfig& config, const parallel::MpiSession& se
     : config_(config),
       of_run_(session.rank() == 0),
       node_(session.host()),
-      processes_(processes_here(session)),
+      ranks_here_(ranks_here(session)),
       results_(fs::path(config.run_dir) / "results") {
   if (session.local_rank() != 0 || (config.metrics.empty() && config.metrics_textfile.empty())) return;
   series_ = std::make_unique<metrics::Series>(run_name(config));
   started_ = now();
-  series_->set("cfm_node_ranks", static_cast<double>(processes_.size()), {node_});
+  series_->set("cfm_node_ranks", static_cast<double>(ranks_here_.size()), {node_});
   look();
   if (of_run_) {
     series_->set("cfm_start_time_seconds", started_);
@@ -95,7 +99,8 @@ RunMetrics::RunMetrics(const TrainConfig& config, const parallel::MpiSession& se
   exporter_ = std::make_unique<metrics::Exporter>(exporter_config(config, session), *series_, std::move(pages));
 }
 
-void RunMetrics::start(const checkpoint::Progress& at, int64_t attempt, int64_t lost_steps, int64_t images) {
+void RunMetrics::start(const checkpoint::Progress& at, int64_t attempt, int64_t lost_steps, int64_t images,
+                       int64_t checkpoint_bytes) {
   images_ = images;
   images_seen_ = at.images_seen;
   if (!series_ || !of_run_) return;
@@ -109,6 +114,7 @@ void RunMetrics::start(const checkpoint::Progress& at, int64_t attempt, int64_t 
       {"cfm_checkpoint_step", at.step},
       {"cfm_checkpoint_time_seconds", started_}};
   for (const auto& [name, value] : values) series_->set(name, value);
+  if (checkpoint_bytes > 0) series_->set("cfm_checkpoint_bytes", static_cast<double>(checkpoint_bytes));
 }
 
 void RunMetrics::step(const StepMeasure& measure, const StepOverRanks& all, double images_per_second,
@@ -211,13 +217,19 @@ std::string RunMetrics::text() const { return exporter_ && of_run_ ? exporter_->
 void RunMetrics::look() {
   looked_ = now();
   double resident = 0, cpu = 0;
-  for (const int process : processes_) {
-    resident += resident_bytes(process);
-    cpu += cpu_seconds(process);
+  for (size_t i = 0; i < ranks_here_.size(); ++i) {
+    RankHere& one = ranks_here_[i];
+    const double bytes = resident_bytes(one.process);
+    const double seconds = std::max(cpu_seconds(one.process) - one.cpu_seconds, 0.0);  // since the last look
+    one.cpu_seconds += seconds;
+    resident += bytes;
+    cpu += seconds;
+    if (i >= kMostRanks) continue;
+    series_->set("cfm_rank_resident_bytes", bytes, {node_, one.rank});
+    series_->add("cfm_rank_cpu_seconds_total", seconds, {node_, one.rank});
   }
   series_->set("cfm_node_resident_bytes", resident, {node_});
-  series_->add("cfm_node_cpu_seconds_total", std::max(cpu - cpu_seconds_, 0.0), {node_});
-  cpu_seconds_ = std::max(cpu, cpu_seconds_);
+  series_->add("cfm_node_cpu_seconds_total", cpu, {node_});
   if (!of_run_) return;
   std::error_code error;
   const fs::space_info space = fs::space(config_.run_dir, error);

@@ -18,12 +18,21 @@
 
 namespace cfm::trainer {
 
+// A rank on this rank's node.
+struct RankHere {
+  std::string rank;
+  int process = 0;
+  double cpu_seconds = 0;  // told so far
+};
+
 class RunMetrics {
  public:
   // Collective.
   RunMetrics(const TrainConfig& config, const parallel::MpiSession& session);
-  // `lost_steps`: what the start before had made beyond `at`. `images`: of the training data.
-  void start(const checkpoint::Progress& at, int64_t attempt, int64_t lost_steps, int64_t images);
+  // `lost_steps`: what the start before had made beyond `at`. `images`: of the training data. `checkpoint_bytes`: of
+  // the checkpoint that the run goes on from; 0 if there is none.
+  void start(const checkpoint::Progress& at, int64_t attempt, int64_t lost_steps, int64_t images,
+             int64_t checkpoint_bytes);
   void step(const StepMeasure& measure, const StepOverRanks& all, double images_per_second, double eta_seconds);
   void checkpoint(int64_t step, double seconds, double stall_seconds, int64_t bytes);
   void checkpoint_failed();
@@ -39,13 +48,13 @@ class RunMetrics {
   const TrainConfig& config_;
   const bool of_run_;
   const std::string node_;
-  std::vector<int> processes_;  // of this node, if this is its first rank
+  std::vector<RankHere> ranks_here_;
   FoundResults results_;
   std::unique_ptr<metrics::Series> series_;
   std::unique_ptr<metrics::StatusPage> page_;  // rank 0's
   std::unique_ptr<metrics::Exporter> exporter_;
   int64_t images_ = 1, images_seen_ = 0;
-  double started_ = 0, counted_seconds_ = 0, cpu_seconds_ = 0;
+  double started_ = 0, counted_seconds_ = 0;
   double looked_ = 0;
   StepLosses since_logged_;
 };
