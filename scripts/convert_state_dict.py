@@ -18,11 +18,16 @@ import pathlib
 import pickle
 import sys
 
+import safetensors
 import torch
 from safetensors.torch import save_file
 
 ANCHOR = "time_embed.0.weight"  # every such U-Net has one
 SHADOWS = "shadow_params"
+
+
+class Refused(Exception):
+    """It would fail again the same way: exit code 2."""
 
 
 def read(path):
@@ -32,10 +37,10 @@ def read(path):
         with torch.serialization.safe_globals(safe):
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise SystemExit(f"{path}: there is no such file") from None
+        raise Refused(f"{path}: there is no such file") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SystemExit(f"{path} is no PyTorch file that can be read without running code in it: {reason}") from None
+        raise Refused(f"{path} is no PyTorch file that can be read without running code in it: {reason}") from None
 
 
 def dicts_of_tensors(value, path=""):
@@ -79,11 +84,11 @@ def shadow_part(tensors, above, prefix):
         return None
     names = [name for name in tensors if name.startswith(prefix)]
     if len(names) != len(shadows):
-        raise SystemExit(f"{len(shadows)} {SHADOWS} for {len(names)} tensors of {prefix or 'the model'}: which is whose cannot be told")
+        raise Refused(f"{len(shadows)} {SHADOWS} for {len(names)} tensors of {prefix or 'the model'}: which is whose cannot be told")
     for name, shadow in zip(names, shadows):
         if tensors[name].shape != tensors[shadow].shape:
-            raise SystemExit(f"{shadow} is {list(tensors[shadow].shape)}, {name}, which stands in its place, {list(tensors[name].shape)}: "
-                             "which is whose cannot be told")
+            raise Refused(f"{shadow} is {list(tensors[shadow].shape)}, {name}, which stands in its place, {list(tensors[name].shape)}: "
+                          "which is whose cannot be told")
     return {name.removeprefix(prefix): tensors[shadow] for name, shadow in zip(names, shadows)}
 
 
@@ -93,15 +98,15 @@ def is_average(part):
 
 def chosen(parts, asked, path):
     if not parts:
-        raise SystemExit(f"{path} holds no U-Net with guided-diffusion's names: no state dict in it has a name that ends in '{ANCHOR}'")
+        raise Refused(f"{path} holds no U-Net with guided-diffusion's names: no state dict in it has a name that ends in '{ANCHOR}'")
     listed = ", ".join(repr(part) for part in parts)
     if asked is not None:
         if asked not in parts:
-            raise SystemExit(f"--part={asked}: {path} holds {listed}")
+            raise Refused(f"--part={asked}: {path} holds {listed}")
         return asked
     averages = [part for part in parts if is_average(part)]
     if len(parts) > 1 and len(averages) != 1:
-        raise SystemExit(f"{path} holds {listed}: choose with --part")
+        raise Refused(f"{path} holds {listed}: choose with --part")
     return averages[0] if averages else next(iter(parts))
 
 
@@ -110,14 +115,25 @@ def main():
     parser.add_argument("pt", help="FILE.pt or FILE.pth")
     parser.add_argument("out", help="FILE.safetensors")
     parser.add_argument("--part", help="which U-Net of the file; the average if it is left out and there is one")
-    arguments = parser.parse_args()
+    try:
+        convert(parser.parse_args())
+    except Refused as error:
+        print(f"convert_state_dict: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def convert(arguments):
     parts = parts_of(read(arguments.pt))
     part = chosen(parts, arguments.part, arguments.pt)
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in parts[part].items()}
     with open(arguments.pt, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    save_file(tensors, arguments.out, {"format": "pt", "converted_from": pathlib.Path(arguments.pt).name,
-                                       "converted_part": part, "source_sha256": digest})
+    try:
+        save_file(tensors, arguments.out, {"format": "pt", "converted_from": pathlib.Path(arguments.pt).name,
+                                           "converted_part": part, "source_sha256": digest})
+    except (OSError, safetensors.SafetensorError) as error:
+        raise Refused(f"{arguments.out} cannot be written: {error}") from None
     what = f"part {part!r}" + (f" (of {', '.join(repr(name) for name in parts)})" if len(parts) > 1 else "") if part else "the state dict that it is"
     print(f"{arguments.out}: {what} of {arguments.pt}, {len(tensors)} tensors, {sum(t.numel() for t in tensors.values()):,} numbers")
 

@@ -230,7 +230,7 @@ TEST_F(Import, RefusesNumbersThatAreNone) {
 TEST_F(Import, ScriptRefusesWhatItCannotTake) {
   const auto refused = [](const std::string& out) {
     const Conversion found = conversion(out);
-    EXPECT_NE(found.exit_code, 0) << out;
+    EXPECT_EQ(found.exit_code, 2) << out;
     EXPECT_FALSE(fs::exists(path(out)));
     EXPECT_EQ(found.output.find("Traceback"), std::string::npos) << found.output;
     return found.output;
