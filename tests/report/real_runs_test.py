@@ -39,15 +39,19 @@ class RealRuns(ReportTest):
                 run("cfm_eval_nll", f"--run_dir={folder}", f"--data={self.folder / 'd/val'}", f"--step={step}", *LIKELIHOOD.split())
         run("cfm_sample", f"--run_dir={runs[0]}", "--count=3", "--net_batch=4", "--steps=16", f"--out={self.folder / 's.npz'}",
             f"--trajectories={runs[0] / 'trajectories-step_000000008.npz'}")
+        run("cfm_eval_fid", f"--samples={self.folder / 'd/val'}", f"--reference={self.folder / 'd/train'}", "--threads=1",
+            f"--features=digits:{ROOT / 'configs/digits/features.safetensors'}", f"--results_dir={runs[1] / 'results'}", "--tag=given")
         page = self.page_of(*runs)
         self.check_likelihoods(runs)
+        self.check_given_images(runs)
         self.check_losses(page, runs)
         self.check_images(page, runs)
         self.check_trajectories(page)
         self.assertEqual(list(csv.reader(io.StringIO(self.table("flags")))), [["flag", "ot", "vp"], ["path", "ot", "vp"]])
         self.assertIn("No FID of ot", page.text)
         self.assertIn("No trajectories of vp", page.text)
-        for name in ("overview", "flags", "held_out", "nll", "straightness"):
+        self.assertIn("No FID of vp", page.text)
+        for name in ("overview", "flags", "held_out", "nll", "given", "straightness"):
             self.check_same_cells(name)
         # the default place, and a second time over the first
         for _ in range(2):
@@ -64,6 +68,15 @@ class RealRuns(ReportTest):
             self.assertAlmostEqual(float(row["bits/dim"]), statistics.fmean(bits), 9)
             self.assertAlmostEqual(float(row["standard error"]), statistics.stdev(bits) / math.sqrt(12), 9)
             self.assertEqual(float(row["NFE (mean)"]), 12)
+
+    def check_given_images(self, runs):
+        """They are of no run and no step."""
+        (row,) = csv.DictReader(io.StringIO(self.table("given")))
+        self.assertRegex(row["images"], rf"^{re.escape(str(self.folder / 'd/val'))}: 16 images")
+        self.assertEqual((row["results of"], row["samples"], row["tag"]), ("vp", "16", "given"))
+        result = (runs[1] / "results" / "fid-step_000000000-given.json").read_text()
+        self.assertEqual(float(row["FID"]), float(re.search(r'"fid": \{\s*"min": ([0-9.e+-]+)', result)[1]))
+        self.assertEqual([row["FID"] for row in csv.DictReader(io.StringIO(self.table("overview")))], ["", ""])
 
     def check_losses(self, page, runs):
         rows = list(csv.DictReader(io.StringIO(self.table("held_out"))))
