@@ -1,14 +1,32 @@
 # shellcheck shell=bash
 # Sourced by `submit` and by the batch scripts: what flags and a run's folder say.
 
-flag_value() {  # NAME FLAGS...: the value of --NAME=VALUE; nothing if it is not there
-  local name=$1 value="" flag
-  shift
-  for flag in "$@"; do
-    case $flag in --"$name"=*) value=${flag#*=} ;; esac
-  done
-  echo "$value"
+flag_value() {  # NAME FLAGS...: the value of --NAME=VALUE, there or in a flagfile that is named; nothing if it is not set
+  local found=""
+  find_flag "$1" . "${@:2}" || true
+  echo "$found"
 }
+
+# NAME FOLDER FLAGS...: `found`, if the flags set NAME. As base/command_line.h reads them: flags win over the flagfiles named beside them,
+# of these the later one; flagfiles are relative to FOLDER, that of the file that names them.
+find_flag() {
+  local name=$1 folder=$2 flag file words set=1
+  shift 2
+  for flag in "$@"; do
+    case $flag in --"$name"=*) found=${flag#*=} set=0 ;; esac
+  done
+  [ $set != 0 ] || return 0
+  [ ${#FUNCNAME[@]} -lt 50 ] || return 1  # a file nests itself: the program says so
+  for flag in "$@"; do
+    case $flag in --flagfile=*) file=${flag#*=} ;; *) continue ;; esac
+    [[ $file == /* ]] || file=$folder/$file
+    [ -f "$file" ] && [ -r "$file" ] || continue  # the program says so, or sees it in its container
+    mapfile -t words < <(flags_of_file "$file")
+    ! find_flag "$name" "$(dirname "$file")" "${words[@]}" || set=0
+  done
+  return $set
+}
+flags_of_file() { sed -e $'1s/^\xef\xbb\xbf//' -e 's/\(^\|[[:space:]]\)#.*//; s/^[[:space:]]*//; s/[[:space:]]*$//' "$1"; }
 
 line_of_list() {  # FILE K: its line K, empty ones and comments not counted; nothing if it has fewer
   grep -vE '^[[:space:]]*(#|$)' "$1" | sed -n "$2p"

@@ -30,6 +30,12 @@ says_not second.log "requeued"
 state_is "$first" RUNNING || fail "the first job is gone"
 scancel "$first"
 
+# Two words on the groups that a new run's images are dealt into, one of them in a flagfile.
+printf -- '--data_groups=2\n' >groups.flags
+job=$(CFM_STAGE_DIR=$work/local CFM_DATA_GROUPS=4 submit_training groups 1 -- --steps=10 --flagfile="$work/groups.flags")
+within 60 state_is "$job" FAILED
+says groups.log "--data_groups=2 and CFM_DATA_GROUPS=4: leave one of them out"
+
 # A start that dies before its first save brings nothing new; one that dies behind a save has brought that.
 export CFM_MAX_STARTS=2
 job=$(CFM_FAIL_AT=rename:step_:1:kill submit_training dying 1 -- --steps=40)

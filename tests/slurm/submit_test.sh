@@ -11,6 +11,24 @@ submit=$CFM_SOURCE/slurm/submit
 refused() { "$submit" "$@" >refused.out 2>&1 && fail "taken: $*"; [ $? = 2 ] || fail "not refused with 2: $*"; }
 job_of() { sed -n "s/^submit: job \([0-9]*\) is $1\b.*/\1/p" submitted.out; }
 
+# Flags are found where the programs find them.
+mkdir parts
+printf -- '--a=3\n--b=3\n' >parts/inner.flags
+printf -- '--b=2  # two\n--flagfile=inner.flags\n# --a=9\n' >parts/middle.flags
+printf -- '\xef\xbb\xbf--c=1\r\n--flagfile=parts/middle.flags\n' >outer.flags
+printf -- '--a=7\n' >later.flags
+is_found() {  # VALUE NAME FLAGS...
+  # shellcheck source=slurm/run_folder.sh
+  [ "$(source "$CFM_SOURCE/slurm/run_folder.sh"; flag_value "${@:2}")" = "$1" ] || fail "flag_value ${*:2} is not $1"
+}
+is_found 3 a --flagfile=outer.flags
+is_found 2 b --flagfile=outer.flags
+is_found 1 c --flagfile=outer.flags
+is_found 7 a --flagfile=outer.flags --flagfile=later.flags
+is_found 3 a --flagfile=later.flags --flagfile=outer.flags
+is_found 5 a --a=5 --flagfile=outer.flags
+is_found "" d --flagfile=outer.flags --flagfile=none.flags
+
 # A chain, where nothing is requeued: each part is stopped on the way, the last is not needed. Evaluated when it is complete: by a job,
 # and by an array with a line of flags a task.
 evaluation="--data=$work/data/val --solver=midpoint --steps=2 --check_images=0"

@@ -37,6 +37,13 @@ job_ends "$job" 120
 says job.log "groups     4 on 1 node"
 nothing_staged || fail "copies are left behind"
 
+# Groups that a flagfile sets.
+printf -- '--data_groups=2\n' >groups.flags
+job=$(CFM_DATA_GROUPS="" sbatch --parsable --nodes=1 --time=10 --output="$work/flagfile.log" "$CFM_SOURCE/slurm/train.sbatch" "${flags[@]}" \
+  --flagfile=groups.flags --run_dir="$work/flagfile" --steps=3)
+job_ends "$job" 60
+says flagfile.log "groups     2 on 1 node"
+
 "$CFM_PYTHON" - <<'PYTHON' || fail "the losses differ"
 import json
 def losses(run):
