@@ -4,6 +4,7 @@
 #   keep          folder where its starts are counted (docs/formats.md)
 #   progress()    prints what changes when the job gets on
 #   on_end()      removes what the program may have left, whatever ended it
+#   left_undone() says what is not done although the program ended with 0
 #
 # after set_up, and ends in `run_job PROGRAM FLAGS...`, which does not return. Environment, of sbatch or set by CFM_SITE:
 #
@@ -27,6 +28,7 @@ stop_signal=USR1  # what asks the program to save and end
 most_starts=5
 progress() { :; }
 on_end() { :; }
+left_undone() { :; }
 
 log() { echo "$(date '+%F %T') $script: $*"; }
 refuse() { log "$*"; exit 2; }
@@ -186,7 +188,11 @@ obey_slurm() {  # if it ends the job
   esac
 }
 finish() {
-  [ "$code" != 0 ] || end_as complete 0
+  if [ "$code" = 0 ]; then
+    local left; left=$(left_undone)
+    [ -z "$left" ] || { log "$left"; end_as "gave up" 1; }
+    end_as complete 0
+  fi
   [ "$code" != 2 ] || { log "it would fail again the same way: see above"; end_as "exit code 2" 2; }
   obey_slurm
   if brings_nothing; then
@@ -235,15 +241,19 @@ run_job() {  # PROGRAM FLAGS...
 }
 
 run_evaluator() {  # PROGRAM FLAGS...: its count is the run's, its progress whatever grows among the results
-  local program=$1 run_dir results words
+  local program=$1 run_dir results watched words
   shift
   if [ -n "${CFM_RUNS:-}" ]; then
     read -ra words <<<"$(line_of_list "$CFM_RUNS" "$SLURM_ARRAY_TASK_ID")"
     set -- "$@" --run_dir="$(flag_value run_dir "${words[@]}")"
   fi
-  run_dir=$(flag_value run_dir "$@")$(flag_value watch "$@")
+  watched=$(flag_value watch "$@")
+  run_dir=$(flag_value run_dir "$@")$watched
   results=$(flag_value results_dir "$@")
   keep=${run_dir:-${results:-.}} results=${results:-$keep/results}
   progress() { find "$results" -type f ! -name '*.claim' -printf '%f %s\n' 2>/dev/null | sort | cksum; }
+  left_undone() {  # a watching evaluator ends too when nothing has come for --watch_idle
+    [ -z "$watched" ] || run_is_complete "$watched" || echo "$watched is not complete, and no checkpoint has come for long: the same command goes on from here"
+  }
   run_job "$program" "$@"
 }

@@ -43,6 +43,14 @@ newest_checkpoint() {  # RUN: the step of its newest committed checkpoint, in ni
   echo "$newest"
 }
 
+run_is_complete() {  # RUN: whether its newest checkpoint is of the last step that it was to make
+  local newest steps
+  newest=$(newest_checkpoint "$1")
+  [ -n "$newest" ] || return 1
+  steps=$(sed -n '/^ "flags": {/,/^ }/s/^ *"steps": "\([0-9]*\)",*$/\1/p' "$1/checkpoints/step_$newest/manifest.json")
+  [ -n "$steps" ] && [ "$((10#$newest))" -ge "$steps" ]
+}
+
 # RUN: the seconds from a signal to the end that RUN needs, by the longest of its last saves and steps: a signal is met behind the
 # next step, and a save that is under way ends before the last one begins. Twice both, and 5 s to end. Nothing if none is measured.
 seconds_to_stop() {
