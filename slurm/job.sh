@@ -120,7 +120,9 @@ launch() {  # PROGRAM FLAGS...
   case ${CFM_LAUNCHER:-srun} in
     srun)
       start=(srun --mpi="${CFM_MPI:-pmix}" --kill-on-bad-exit=1)
-      [ -z "${SLURM_GPUS_ON_NODE:-}" ] || start+=(--gpu-bind=none) ;;  # each rank takes its own of all that its node has
+      # Each rank sees all that the job has on its node, and takes its own: Slurm's default, unless sbatch was told to bind. With `none`
+      # it leaves CUDA_VISIBLE_DEVICES unset: where devices are not walled off, ranks see other jobs' too.
+      [ -z "${SLURM_GPUS_PER_TASK:-}${SLURM_TRES_PER_TASK:-}${SLURM_GPU_BIND:-}" ] || start+=(--gpu-bind=none) ;;
     mpirun) start=(mpirun --bind-to none) ;;
     *) refuse "CFM_LAUNCHER=$CFM_LAUNCHER: expected srun or mpirun" ;;
   esac

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # mini_slurm.sh COMMAND...: a real Slurm (munge, slurmctld, $MS_NODES slurmd of $MS_CPUS cores) on this machine, in namespaces of its own
 # (loopback, processes, host names, shared memory), so that nothing leaks or collides; runs COMMAND in it, tears it down, and ends with
-# COMMAND's exit code. MS_EXTRA: more lines of slurm.conf. Root only.
+# COMMAND's exit code. MS_GPUS: made up on each node. MS_EXTRA: more lines of slurm.conf. Root only. COMMAND may call start_node I.
 set -euo pipefail
-NODES=${MS_NODES:-2} CPUS=${MS_CPUS:-1} PORT=16817  # of slurmctld; node I listens on PORT+I
+NODES=${MS_NODES:-2} CPUS=${MS_CPUS:-1} GPUS=${MS_GPUS:-0} PORT=16817  # of slurmctld; node I listens on PORT+I
 if [ "${1:-}" != --inside ]; then
   # A new place each time: tests of several clones may run at once, and socket names must be short.
   MS_DIR=$(mktemp -d /tmp/mini-slurm-XXXXXX)
@@ -58,10 +58,16 @@ CompleteWait=0
 # one rank dead before MPI_Init is through: without it srun waits for the others for ever
 KillOnBadExit=1
 JobRequeue=1
-NodeName=n[1-$NODES] NodeAddr=127.0.0.1 Port=[$((PORT + 1))-$((PORT + NODES))] CPUs=$CPUS RealMemory=2000 State=UNKNOWN
+NodeName=n[1-$NODES] NodeAddr=127.0.0.1 Port=[$((PORT + 1))-$((PORT + NODES))] CPUs=$CPUS RealMemory=2000 State=UNKNOWN $([ "$GPUS" = 0 ] || echo "Gres=gpu:$GPUS")
+GresTypes=gpu
 PartitionName=train Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 ${MS_EXTRA:-}
 CONF
+  # any character device will do
+  for i in $(seq "$GPUS"); do
+    mknod "$D/etc/gpu$i" c 1 3
+    echo "NodeName=n[1-$NODES] Name=gpu File=$D/etc/gpu$i Flags=nvidia_gpu_env" >> "$D/etc/gres.conf"
+  done
   # the default fence lets ranks out of MPI_Init early: one start in ten on several nodes crashes
   echo "PMIxCollFence=ring" > "$D/etc/mpi.conf"
   { echo "127.0.0.1 localhost ctl"; for i in $(seq "$NODES"); do echo "127.0.1.$i n$i"; done; } > "$D/etc/hosts"
