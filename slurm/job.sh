@@ -65,43 +65,48 @@ set_up() {  # SCRIPT: before anything else
 # ---- starts without progress, counted in a file: for a job over its starts, for a chain over its parts ----
 count_file() { echo "$keep/attempts/${CFM_CHAIN:-$job}"; }
 read_count() {
-  counted_progress="" starts=0 ended=""
+  counted_progress="" starts=0 counted_restart=-1 ended=""
   [ -e "$(count_file)" ] || return 0
   local name value
   while IFS='=' read -r name value; do
-    case $name in progress) counted_progress=$value ;; starts) starts=$value ;; ended) ended=$value ;; esac
+    case $name in progress) counted_progress=$value ;; starts) starts=$value ;; restart) counted_restart=$value ;; ended) ended=$value ;; esac
   done <"$(count_file)"
 }
-write_count() {  # HOW: how the job has ended; empty while it goes on
-  [ -d "$keep" ] || return 0  # a run that is yet to come: nothing of ours may look like it
+write_count() {  # HOW: how the job has ended; empty while it goes on. False if that is not written down
+  [ -d "$keep" ] || return 1  # a run that is yet to come: nothing of ours may look like it
   local file; file=$(count_file)
-  { mkdir -p "$keep/attempts" && printf 'progress=%s\nstarts=%d\nended=%s\n' "$counted_progress" "$starts" "$1" >"$file.new" && mv "$file.new" "$file"; } ||
-    log "$file cannot be written: starts are not counted"
+  { mkdir -p "$keep/attempts" &&
+    printf 'progress=%s\nstarts=%d\nrestart=%d\nended=%s\n' "$counted_progress" "$starts" "${SLURM_RESTART_COUNT:-0}" "$1" >"$file.new" &&
+    mv "$file.new" "$file"; } || { log "$file cannot be written"; return 1; }
 }
 forget_count() {
-  rm -f "$(count_file)"
+  rm -f "$(count_file)" "$(count_file).new"
   rmdir "$keep/attempts" 2>/dev/null || true
 }
 
 count_start() {
   read_count
-  local restarts=${SLURM_RESTART_COUNT:-0} part=${CFM_PART:-1}
+  local restart=${SLURM_RESTART_COUNT:-0} part=${CFM_PART:-1}
   if [ "$part" -gt 1 ] && [ -n "$ended" ]; then
     log "part $part of the chain: nothing is left to do, an earlier part has ended with: $ended"
     [ "$part" != "$CFM_PARTS" ] || forget_count
     case $ended in complete) exit 0 ;; "exit code 2") exit 2 ;; *) exit 1 ;; esac
   fi
-  if [ "$restarts" = 0 ] && [ "$part" = 1 ] || [ -n "$ended" ]; then counted_progress="" starts=0; fi  # a user's own new start
+  [ "$restart" != 0 ] || counted_restart=-1
+  if [ "$restart" = 0 ] && [ "$part" = 1 ] || [ -n "$ended" ]; then counted_progress="" starts=0; fi  # a user's own new start
   local now; now=$(progress)
   [ "$now" = "$counted_progress" ] || starts=0
+  local since_counted=$((starts + restart - counted_restart))
   counted_progress=$now starts=$((starts + 1))
-  if [ "$starts" -gt "$most_starts" ]; then  # the last ones did not live to say so
-    write_count "gave up"
-    log "given up: $most_starts starts in a row have brought nothing new (CFM_MAX_STARTS); the same command tries again"
-    exit 1
+  if ! write_count "" && [ "$since_counted" -gt "$starts" ]; then  # nor could the starts before this one: Slurm has counted those
+    starts=$since_counted
+    log "by Slurm's restarts it is start $starts since one was counted"
   fi
-  write_count ""
-  log "start $((restarts + 1))${CFM_PART:+ of part $CFM_PART of $CFM_PARTS} on $SLURM_JOB_NODELIST, ${SLURM_NTASKS:-?} tasks, $starts since the last progress"
+  if [ "$starts" -gt "$most_starts" ]; then  # the last ones did not live to say so
+    log "given up: $most_starts starts in a row have brought nothing new (CFM_MAX_STARTS); the same command tries again"
+    end_as "gave up" 1
+  fi
+  log "start $((restart + 1))${CFM_PART:+ of part $CFM_PART of $CFM_PARTS} on $SLURM_JOB_NODELIST, ${SLURM_NTASKS:-?} tasks, $starts since the last progress"
 }
 
 # ---- the program, and the signals that its job gets ----

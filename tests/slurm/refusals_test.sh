@@ -43,6 +43,15 @@ starts_again "$job" dying.log 2
 within 60 state_is "$job" FAILED
 says dying.log "2 starts in a row have brought nothing new"
 says_not dying.log "start 3"
+# Where starts cannot be counted, as on a full disk, Slurm's own count of them holds.
+mkdir uncounted
+touch uncounted/attempts
+job=$(CFM_FAIL_AT=rename:step_:1:kill submit_training uncounted 1 -- --steps=40)
+starts_again "$job" uncounted.log 2
+within 60 state_is "$job" FAILED
+says uncounted.log "attempts/$job cannot be written"
+says uncounted.log "2 starts in a row have brought nothing new"
+says_not uncounted.log "start 3 on"
 job=$(CFM_FAIL_AT=rename:step_:2:kill submit_training limping 1 -- --steps=30)
 starts_again "$job" limping.log 2
 starts_again "$job" limping.log 3
