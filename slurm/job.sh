@@ -49,6 +49,7 @@ set_up() {  # SCRIPT: before anything else
   most_starts=${CFM_MAX_STARTS:-5}
   export PATH=${CFM_BIN:+$CFM_BIN:}$PATH
   export SLURM_PMIX_FENCE=ring                         # the default fence crashes some starts on several nodes
+  export SLURM_EXPORT_ENV=ALL                          # to the ranks too, whatever sbatch --export has kept from the job
   [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK  # srun does not take it from the job by itself
   # What Slurm calls this very job: the bare number of an array's task may mean the whole array.
   job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}

@@ -73,6 +73,16 @@ says refused.out "no less than the job's time of 600 s"
 refused --dry_run -- --steps=5
 says refused.out "--run_dir=RUN is missing"
 
+# Where sbatch does not hand the environment on, what is meant for the jobs is named; the ranks have all that the site's file says.
+printf 'export %s\n' OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_tcp_if_include=lo OMPI_MCA_oob_tcp_if_include=lo OMPI_MCA_mpi_yield_when_idle=1 >site.sh
+SBATCH_EXPORT=NONE "$submit" --site=site.sh --nodes=2 --time=10 --output=bare.log -- "${flags[@]}" --run_dir="$work/bare" --steps=20 >submitted.out
+job_ends "$(job_of train)" 60
+grep -q '"ranks":2' bare/events.jsonl || fail "not two ranks"
+exported() { env -i PATH="$PATH" "$submit" --dry_run --site=site.sh "$@" -- --run_dir=new | grep -o -- '--export=[^ ]*' | tail -n 1; }
+[ "$(exported --export=A=1,B)" = '--export=A=1\,B\,CFM_LEAD_SECONDS\,CFM_SITE\,CFM_SLURM' ] || fail "$(exported --export=A=1,B)"
+[ "$(exported --export NONE)" = '--export=CFM_LEAD_SECONDS\,CFM_SITE\,CFM_SLURM' ] || fail "$(exported --export NONE)"
+[ "$(exported --export=ALL,A=1)" = '--export=ALL\,A=1' ] || fail "$(exported --export=ALL,A=1)"
+
 # A sweep, with an evaluation of each of its runs; of a run that cannot be trained there is none.
 printf -- '%s\n' "--run_dir=$work/good --seed=1" "--run_dir=$work/bad --clip_norm=-1" >sweep.txt
 "$submit" --sweep=sweep.txt --nodes=1 --time=10 --eval_nll="$evaluation" -- "${flags[@]}" --steps=20 >submitted.out
