@@ -21,6 +21,7 @@ within() {
   done
 }
 state_is() { [ "$(squeue -h -t all -j "$1" -o %T | sort -u)" = "$2" ]; }
+node_is() { [[ $(sinfo -h -N -n "$1" -o %T | head -n 1) == "$2"* ]]; }  # `down*`: it does not answer
 job_ends() { within "$2" state_is "$1" COMPLETED; }
 says() { grep -qF -- "$2" "$1" || fail "$1 does not say: $2"; }
 says_not() { ! grep -qF -- "$2" "$1" || fail "$1 says: $2"; }

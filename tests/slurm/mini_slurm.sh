@@ -79,6 +79,8 @@ start_node() {  # with a host name and a /dev/shm of its own: Open MPI names its
   unshare --uts --ipc --mount sh -c "hostname n$1; mount --bind '$D/etc/hosts' /etc/hosts
     mount -t tmpfs -o mode=1777 tmpfs /dev/shm; exec slurmd -N n$1 -f '$SLURM_CONF'"
 }
+export D
+export -f start_node
 
 all_nodes_idle() { [ "$(timeout 2 sinfo -h -N -t idle -o %N 2>/dev/null | sort -u | wc -l)" -ge "$NODES" ]; }
 wait_for_nodes() {

@@ -5,7 +5,7 @@ if(NOT _no_slurm EQUAL 0)
   message(STATUS "tests: no Slurm (scripts/setup --tests), or no right to make namespaces (root): the batch scripts' tests are not registered")
 elseif(CFM_PYTHON)
   file(READ ${CMAKE_CURRENT_SOURCE_DIR}/slurm/preempt.conf _preempt)
-  foreach(name pack train_staged time_limit stops lost_daemon refusals preemption submit prometheus)
+  foreach(name pack train_staged time_limit hang stops lost_daemon lost_node mpirun refusals preemption submit watch gpus prometheus)
     add_test(NAME slurm/${name}_test
              COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/slurm/mini_slurm.sh ${CMAKE_CURRENT_SOURCE_DIR}/slurm/${name}_test.sh)
     set_tests_properties(slurm/${name}_test PROPERTIES RUN_SERIAL ON TIMEOUT 600 ENVIRONMENT
