@@ -29,10 +29,16 @@ inline constexpr auto kCatalogue = std::to_array<SeriesInfo>({
     {"cfm_steps_total", Kind::kCounter, Scope::kRun, "", "Steps made by this process."},
     {"cfm_images_total", Kind::kCounter, Scope::kRun, "", "Images trained on by this process."},
     {"cfm_attempt", Kind::kGauge, Scope::kRun, "", "Which start of the run this is: 1 is the first."},
+    {"cfm_stage", Kind::kGauge, Scope::kRun, "stage",
+     "What this start is at, 1 for one of data (opened, copied), weights (made, loaded from the checkpoint) and "
+     "training."},
     {"cfm_lost_steps", Kind::kGauge, Scope::kRun, "",
-     "Steps that the start before had made beyond the checkpoint that this one began from."},
+     "Steps that the start before had made beyond the checkpoint that this one began from, as far as it logged them: "
+     "up to --log_every - 1 too few."},
+    {"cfm_lost_seconds", Kind::kGauge, Scope::kRun, "",
+     "How long it was at these, from its line of that checkpoint's step in RUN/events.jsonl to its last line."},
     {"cfm_goodput_ratio", Kind::kGauge, Scope::kRun, "",
-     "Seconds of steps that count over seconds since this process began."},
+     "Seconds of steps whose update was made, over seconds since this process began, its set-up included."},
     {"cfm_start_time_seconds", Kind::kGauge, Scope::kRun, "", "When this process began, in seconds since 1970."},
     {"cfm_ranks", Kind::kGauge, Scope::kRun, "", "MPI ranks."},
     // what the network learns
@@ -42,6 +48,8 @@ inline constexpr auto kCatalogue = std::to_array<SeriesInfo>({
      "steps."},
     {"cfm_gradient_norm", Kind::kGauge, Scope::kRun, "", "Norm of the last step's gradient, before clipping."},
     {"cfm_learning_rate", Kind::kGauge, Scope::kRun, "", "Of the last step."},
+    {"cfm_ema_decay", Kind::kGauge, Scope::kRun, "decay",
+     "By which the last update decayed the average of that decay: less at first, while it warms up."},
     {"cfm_skipped_updates_total", Kind::kCounter, Scope::kRun, "",
      "Updates that were skipped because a loss or a gradient was not finite."},
     {"cfm_validation_loss", Kind::kGauge, Scope::kRun, "weights", "Loss on held-out images."},
@@ -52,20 +60,23 @@ inline constexpr auto kCatalogue = std::to_array<SeriesInfo>({
     {"cfm_images_per_second", Kind::kGauge, Scope::kRun, "", "Over all ranks, smoothed over the last steps."},
     {"cfm_step_seconds", Kind::kGauge, Scope::kRun, "", "Of the last step, on the slowest rank."},
     {"cfm_phase_seconds", Kind::kGauge, Scope::kRun, "phase over",
-     "Host's seconds of the last step in a phase: min, mean and max over ranks. all_reduce: what backward did not "
-     "hide."},
+     "Seconds of the last step in a phase: min, mean and max over ranks. all_reduce: what backward did not hide. "
+     "checkpoint: how long training stood still for saves, since the step before. On GPUs data, checkpoint and device, "
+     "which is all else."},
     {"cfm_phase_seconds_total", Kind::kCounter, Scope::kRun, "phase",
-     "Host's seconds in a phase, the mean over ranks, by this process."},
+     "Seconds in a phase, the mean over ranks, by this process."},
     {"cfm_slowest_rank", Kind::kGauge, Scope::kRun, "",
-     "Rank whose last step took longest without its waiting for others."},
+     "Rank whose last step took longest without its waiting for others and for saves. Absent on GPUs, where the "
+     "host's clock does not tell that."},
     {"cfm_slowest_rank_lag_ratio", Kind::kGauge, Scope::kRun, "",
-     "How much longer that took than the mean of all ranks: 0 is no longer."},
+     "How much longer that took than the mean of all ranks: 0 is no longer. Absent likewise."},
     // checkpoints
     {"cfm_checkpoint_step", Kind::kGauge, Scope::kRun, "", "Step of the last checkpoint."},
     {"cfm_checkpoint_time_seconds", Kind::kGauge, Scope::kRun, "",
      "When it was committed, in seconds since 1970; before the first one, when this process began."},
     {"cfm_checkpoint_seconds", Kind::kGauge, Scope::kRun, "", "From the last save's request to its commit."},
-    {"cfm_checkpoint_stall_seconds", Kind::kGauge, Scope::kRun, "", "Of these, how long training stood still."},
+    {"cfm_checkpoint_stall_seconds", Kind::kGauge, Scope::kRun, "",
+     "Of these, how long training stood still on rank 0; over ranks, and over saves: the phase checkpoint."},
     {"cfm_checkpoint_bytes", Kind::kGauge, Scope::kRun, "", "Size of the last checkpoint."},
     {"cfm_checkpoints_total", Kind::kCounter, Scope::kRun, "", "Checkpoints committed by this process."},
     {"cfm_checkpoint_failures_total", Kind::kCounter, Scope::kRun, "", "Saves that failed in this process."},
@@ -87,7 +98,9 @@ inline constexpr auto kCatalogue = std::to_array<SeriesInfo>({
      "When the evaluator last said so, in seconds since 1970."},
     // a node
     {"cfm_node_ranks", Kind::kGauge, Scope::kNode, "node", "Ranks on the node."},
-    {"cfm_node_resident_bytes", Kind::kGauge, Scope::kNode, "node", "Resident memory of the node's ranks."},
+    {"cfm_node_resident_bytes", Kind::kGauge, Scope::kNode, "node",
+     "Resident memory of the node's ranks: what each has to itself, and once what they share (the most that one has "
+     "touched of it)."},
     {"cfm_node_cpu_seconds_total", Kind::kCounter, Scope::kNode, "node", "Processor seconds of the node's ranks."},
     {"cfm_rank_resident_bytes", Kind::kGauge, Scope::kNode, "node rank",
      "Resident memory of a rank, shared pages included; of the first 64 of a node."},

@@ -80,7 +80,6 @@ EventLog::EventLog(const std::filesystem::path& file) : file_(file) {
                               ". Make its folder writable, or choose another --run_dir.");
   const WhatIsThere there = read_back(file);
   attempt_ = there.last_attempt + 1;
-  last_step_ = there.last_step;
   torn_ = there.torn;
 }
 

@@ -26,8 +26,6 @@ class EventLog {
   EventLog(const EventLog&) = delete;
   EventLog& operator=(const EventLog&) = delete;
   int64_t attempt() const { return attempt_; }
-  // The largest step that an earlier attempt's last start wrote of; 0 if there is none.
-  int64_t last_step() const { return last_step_; }
   // One write(2) per line. A failing write is warned of once and does not stop the run. Non-finite numbers become
   // strings.
   void write(const std::string& event, EventFields fields);
@@ -35,7 +33,7 @@ class EventLog {
  private:
   std::filesystem::path file_;
   int descriptor_ = -1;
-  int64_t attempt_ = 0, last_step_ = 0;
+  int64_t attempt_ = 0;
   bool torn_ = false;  // the last line has no newline yet
   bool warned_ = false;
 };

@@ -22,7 +22,7 @@ path { fill: none; stroke: var(--line); stroke-width: 1.5; vector-effect: non-sc
 img { image-rendering: pixelated; max-width: 100%; min-width: 16rem }
 #lost { color: #b00; font-weight: 600 }
 </style></head><body>
-<h1 id="run">cfm</h1><div id="lost" hidden>The run does not answer: it has ended, or the tunnel has.</div>
+<h1 id="run">cfm</h1><div id="stage" hidden></div><div id="lost" hidden>The run does not answer: it has ended, or the tunnel has.</div>
 <div id="bar"><div></div></div>
 <dl>
 <div><dt>step</dt><dd id="step">-</dd></div><div><dt>time left</dt><dd id="eta">-</dd></div>
@@ -39,14 +39,17 @@ const at = id => document.getElementById(id);
 const short = x => x === null ? 'not finite' : Math.abs(x) >= 1e5 || (x && Math.abs(x) < 1e-3) ? x.toExponential(2) : +x.toPrecision(4) + '';
 const two = n => String(n).padStart(2, '0');
 const duration = s => s === null ? '-' : (s >= 86400 ? Math.floor(s / 86400) + ' d ' : '') + [Math.floor(s / 3600) % 24, Math.floor(s / 60) % 60, Math.floor(s) % 60].map(two).join(':');
+const stages = {data: 'Starting: opening the data', weights: 'Starting: making the network, loading its checkpoint'};
 let shown = '';
 function show(s) {
   document.title = s.run + ' ' + s.step + '/' + s.last_step;
   at('run').textContent = s.run;
+  at('stage').hidden = !(s.stage in stages); at('stage').textContent = stages[s.stage] || '';
   at('bar').firstElementChild.style.width = 100 * s.step / Math.max(s.last_step, 1) + '%';
   at('step').textContent = s.step.toLocaleString('en') + ' of ' + s.last_step.toLocaleString('en');
-  at('eta').textContent = duration(s.eta_seconds);
-  for (const [id, x] of [['loss', s.loss], ['rate', s.images_per_second], ['norm', s.gradient_norm], ['lr', s.learning_rate], ['seconds', s.step_seconds]]) at(id).textContent = short(x);
+  const moves = s.phases.length > 0;  // a step of this start is known of
+  at('eta').textContent = moves ? duration(s.eta_seconds) : '-';
+  for (const [id, x] of [['loss', s.loss], ['rate', s.images_per_second], ['norm', s.gradient_norm], ['lr', s.learning_rate], ['seconds', s.step_seconds]]) at(id).textContent = moves ? short(x) : '-';
   at('checkpoint').textContent = s.checkpoint ? 'step ' + s.checkpoint.toLocaleString('en') : 'none yet';
   const points = s.losses.filter(p => p[1] > 0).map(p => [p[0], Math.log10(p[1])]);
   if (points.length > 1) {

@@ -16,12 +16,27 @@ nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::js
 
 }  // namespace
 
+void StatusPage::put_stage(const std::string& stage) {
+  const std::lock_guard lock(mutex_);
+  stage_ = stage;
+}
+
+void StatusPage::put_start(int64_t step, const std::vector<std::pair<int64_t, double>>& losses) {
+  const std::lock_guard lock(mutex_);
+  now_.step = step;
+  for (const auto& [of, loss] : losses) add_to_curve(of, loss);
+}
+
 void StatusPage::put(const StatusNumbers& numbers) {
   const std::lock_guard lock(mutex_);
   now_ = numbers;
-  sum_ += numbers.loss;
+  add_to_curve(numbers.step, numbers.loss);
+}
+
+void StatusPage::add_to_curve(int64_t step, double loss) {
+  sum_ += loss;
   if (++in_sum_ < stride_) return;
-  curve_.emplace_back(numbers.step, sum_ / static_cast<double>(in_sum_));
+  curve_.emplace_back(step, sum_ / static_cast<double>(in_sum_));
   sum_ = 0;
   in_sum_ = 0;
   if (curve_.size() < kMostPoints) return;
@@ -47,6 +62,7 @@ std::string StatusPage::json() const {
   for (const auto& [step, loss] : curve_) curve.push_back({step, number(loss)});
   for (const auto& [name, seconds] : now_.phase_seconds) phases.push_back({name, number(seconds)});
   return nlohmann::json{{"run", run_},
+                        {"stage", stage_},
                         {"step", now_.step},
                         {"last_step", now_.last_step},
                         {"loss", number(now_.loss)},

@@ -25,8 +25,13 @@ struct StatusNumbers {
 
 class StatusPage {
  public:
-  explicit StatusPage(std::string run) : run_(std::move(run)) {}
-  // From the training thread: keeps the numbers, and the loss for the curve.
+  // Of a run that is to make so many steps.
+  StatusPage(std::string run, int64_t last_step) : run_(std::move(run)) { now_.last_step = last_step; }
+  // From the training thread. What a start is at: "data", "weights", "training".
+  void put_stage(const std::string& stage);
+  // Where this start begins: behind `step`, with the losses of steps up to there, ascending.
+  void put_start(int64_t step, const std::vector<std::pair<int64_t, double>>& losses);
+  // Keeps the numbers, and the loss for the curve.
   void put(const StatusNumbers& numbers);
   void put_checkpoint(int64_t step);
   void put_samples(const std::filesystem::path& png);
@@ -35,12 +40,14 @@ class StatusPage {
 
  private:
   std::string json() const;
+  void add_to_curve(int64_t step, double loss);
   const std::string run_;
   mutable std::mutex mutex_;
+  std::string stage_;
   StatusNumbers now_;
   int64_t checkpoint_ = 0;
   std::filesystem::path samples_;
-  // The mean loss of every `stride_` steps, at their last; when there are too many, neighbours are joined.
+  // The mean of every `stride_` losses, at the step of their last; when there are too many, neighbours are joined.
   std::vector<std::pair<int64_t, double>> curve_;
   int64_t stride_ = 1, in_sum_ = 0;
   double sum_ = 0;

@@ -197,7 +197,7 @@ void check_training(CheckTable& table, const TrainConfig& asked, const parallel:
   const data::LoaderConfig loading = loader_config(config, *data, session, device);
   const auto noise = std::make_shared<CoupledNoise>(draws, config.coupling, data->train, loading);
   data::Loader loader(data->train, loading, at.step, at.images_seen, draw_maker(draws, config.global_batch, noise));
-  PhaseClock phases(watchdog);
+  PhaseClock phases(watchdog, device);
   tell_times(table, config, at, time_steps({config, session, device, draws, *state, reducer, loader, phases}, stop));
   group.shut_down();
 }

@@ -7,22 +7,25 @@ namespace cfm::trainer {
 
 Checkpoints::Checkpoints(const RunState& state, const TrainConfig& config, const data::Fingerprint& fingerprint,
                          const checkpoint::Metadata& last_bits, checkpoint::Store& store, Report& report,
-                         parallel::Watchdog& watchdog)
+                         parallel::Watchdog& watchdog, PhaseClock& phases)
     : state_(state),
       config_(config),
       fingerprint_(fingerprint),
       last_bits_(last_bits),
       store_(store),
       report_(report),
-      watchdog_(watchdog) {}
+      watchdog_(watchdog),
+      phases_(phases) {}
 
 void Checkpoints::take(bool last) {
   if (!last && !due(config_.checkpoint_every, state_.at.step)) return;
+  const PhaseClock::Visit visit(phases_, Phase::kCheckpoint);
   watchdog_.wait("checkpoint", state_.at.step);  // for its own thread and those of others
   collect();
   begun_at_ = state_.at.step;
-  stall_seconds_ = 0;
+  const Stopwatch waiting;
   store_.save(parts_of(state_, config_, fingerprint_), manifest_of(state_, config_, fingerprint_, last_bits_));
+  stall_seconds_ = waiting.seconds();
   const bool committed = (config_.async_checkpoints && !last) || collect();
   if (last && !committed)
     throw SharedError("the last checkpoint of the run, of step " + std::to_string(state_.at.step) +
@@ -31,6 +34,7 @@ void Checkpoints::take(bool last) {
 }
 
 void Checkpoints::await_copy() {
+  const PhaseClock::Visit visit(phases_, Phase::kCheckpoint);
   const Stopwatch waiting;
   store_.await_copy();
   stall_seconds_ += waiting.seconds();
@@ -43,6 +47,7 @@ parallel::StepSummary Checkpoints::hear(int64_t step, parallel::StepSummary all)
 
 // False if there was a save and it failed.
 bool Checkpoints::collect() {
+  const PhaseClock::Visit visit(phases_, Phase::kCheckpoint);
   const Stopwatch waiting;
   const auto save = store_.collect([this] { watchdog_.wait("checkpoint", state_.at.step); });
   if (!save) return true;

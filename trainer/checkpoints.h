@@ -4,6 +4,7 @@
 #include "checkpoint/store.h"
 #include "data/dataset_fingerprint.h"
 #include "parallel/watchdog.h"
+#include "trainer/phases.h"
 #include "trainer/report.h"
 #include "trainer/run_state.h"
 #include "trainer/train.h"
@@ -15,7 +16,7 @@ class Checkpoints {
   // What it is given must outlive it.
   Checkpoints(const RunState& state, const TrainConfig& config, const data::Fingerprint& fingerprint,
               const checkpoint::Metadata& last_bits, checkpoint::Store& store, Report& report,
-              parallel::Watchdog& watchdog);
+              parallel::Watchdog& watchdog, PhaseClock& phases);
   // Behind a step: begins a save if one is due, after the end of the one before. Of the last step one is always made,
   // and its end waited for: SharedError(kRetry) if it fails. Collective.
   void take(bool last);
@@ -36,6 +37,7 @@ class Checkpoints {
   checkpoint::Store& store_;
   Report& report_;
   parallel::Watchdog& watchdog_;
+  PhaseClock& phases_;
   int64_t begun_at_ = 0;      // step of the save under way
   double stall_seconds_ = 0;  // that training has waited for it
 };

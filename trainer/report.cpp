@@ -1,6 +1,5 @@
 #include "trainer/report.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -16,13 +15,8 @@ std::string number(double value, const char* format) {
   return text;
 }
 
-int64_t checkpoint_bytes(const std::string& run_dir, int64_t step) {
-  int64_t bytes = 0;
-  std::error_code error;
-  const auto folder = checkpoint::checkpoints_folder(run_dir) / checkpoint::step_name(step);
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
-    bytes += static_cast<int64_t>(entry.file_size(error));
-  return bytes;
+std::filesystem::path events_of(const TrainConfig& config) {
+  return std::filesystem::path(config.run_dir) / "events.jsonl";
 }
 
 }  // namespace
@@ -33,13 +27,13 @@ std::string dropout_note(double dropout, c10::Device device) {
          "--micro_batch";
 }
 
-Report::Report(const TrainConfig& config, const parallel::MpiSession& session)
+Report::Report(const TrainConfig& config, const parallel::MpiSession& session, RunMetrics& metrics)
     : config_(config),
       ranks_(session.size()),
       speaks_(session.rank() == 0),
-      events_(speaks_ ? std::filesystem::path(config.run_dir) / "events.jsonl" : std::filesystem::path()),
+      events_(speaks_ ? events_of(config) : std::filesystem::path()),
       line_(speaks_),
-      metrics_(config, session) {}
+      metrics_(metrics) {}
 
 void Report::note(const std::string& text) {
   if (!speaks_) return;
@@ -63,8 +57,8 @@ void Report::start(const RunState& state, const std::optional<std::vector<FlagCh
          (data.layout.nodes() == 1 ? " node" : " nodes") + ", each with an order of its own");
   note("ranks      " + std::to_string(ranks_) + " with " + std::to_string(threads) + " threads each, global batch " +
        std::to_string(config_.global_batch));
-  metrics_.start(at, events_.attempt(), std::max<int64_t>(events_.last_step() - at.step, 0), data.train.size(),
-                 resumed ? checkpoint_bytes(config_.run_dir, at.step) : 0);
+  metrics_.start(at, events_.attempt(), data.train.size(), device,
+                 speaks_ ? metrics::history_before(events_of(config_), at.step) : metrics::History());
   if (!metrics_.text().empty()) note("metrics    " + metrics_.text());
   const std::string dropout = dropout_note(config_.model.dropout, device);
   if (!dropout.empty()) note(dropout);
@@ -127,7 +121,7 @@ void Report::checkpoint(int64_t step, double seconds, double stall_seconds) {
   note("checkpoint " + checkpoint::step_name(step) + " in " + number(seconds, "%.2f") + " s, training waited " +
        number(stall_seconds, "%.2f") + " s");
   events_.write("checkpoint", {{"step", step}, {"seconds", seconds}, {"stall_seconds", stall_seconds}});
-  metrics_.checkpoint(step, seconds, stall_seconds, checkpoint_bytes(config_.run_dir, step));
+  metrics_.checkpoint(step, seconds, stall_seconds);
 }
 
 void Report::checkpoint_failed(int64_t step, const std::string& problem) {

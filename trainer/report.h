@@ -25,7 +25,8 @@ std::string dropout_note(double dropout, c10::Device device);
 
 class Report {
  public:
-  Report(const TrainConfig& config, const parallel::MpiSession& session);  // collective
+  // What it is given must outlive it.
+  Report(const TrainConfig& config, const parallel::MpiSession& session, RunMetrics& metrics);
 
   // `resumed`: what has changed since the checkpoint that the run goes on from; nothing for one that begins.
   void start(const RunState& state, const std::optional<std::vector<FlagChange>>& resumed, const OpenedData& data,
@@ -47,7 +48,7 @@ class Report {
   bool speaks_;
   metrics::EventLog events_;
   metrics::ProgressLine line_;
-  RunMetrics metrics_;
+  RunMetrics& metrics_;
   double smooth_seconds_ = 0;  // a step's, over the last ones
   int64_t first_step_ = 0;
   int64_t failed_checkpoints_ = 0;

@@ -1,6 +1,8 @@
 #pragma once
 // What a run tells Prometheus: series about the run from rank 0, about a node from the node's first rank.
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -8,6 +10,7 @@
 
 #include "checkpoint/manifest.h"
 #include "metrics/exporter.h"
+#include "metrics/history.h"
 #include "metrics/series.h"
 #include "metrics/status_page.h"
 #include "parallel/mpi_session.h"
@@ -25,36 +28,46 @@ struct RankHere {
   double cpu_seconds = 0;  // told so far
 };
 
+// What a start is at: it opens and copies its data, makes its network and loads its checkpoint, trains.
+enum class Stage { kData, kWeights, kTraining };
+
 class RunMetrics {
  public:
-  // Collective.
+  static constexpr double kLookEvery = 5;  // seconds
+
+  // From here on the job is found; its stage is kData. Collective.
   RunMetrics(const TrainConfig& config, const parallel::MpiSession& session);
-  // `lost_steps`: what the start before had made beyond `at`. `images`: of the training data. `checkpoint_bytes`: of
-  // the checkpoint that the run goes on from; 0 if there is none.
-  void start(const checkpoint::Progress& at, int64_t attempt, int64_t lost_steps, int64_t images,
-             int64_t checkpoint_bytes);
+  void stage(Stage stage);
+  // Training begins: the `attempt`-th start of the run, at `at`, on `images` images; `before`: what earlier ones left.
+  void start(const checkpoint::Progress& at, int64_t attempt, int64_t images, c10::Device device,
+             const metrics::History& before);
   void step(const StepMeasure& measure, const StepOverRanks& all, double images_per_second, double eta_seconds);
-  void checkpoint(int64_t step, double seconds, double stall_seconds, int64_t bytes);
+  void checkpoint(int64_t step, double seconds, double stall_seconds);
   void checkpoint_failed();
   void samples(const std::string& file);
   void validation(int64_t step, const std::string& weights, const ValidationLoss& loss);
+  // Looks at this node's memory and processors, the disk, results. step() does, every kLookEvery seconds.
+  void look();
   // Where the series are, for people; empty on other ranks than 0, or without.
   std::string text() const;
 
  private:
+  void put_phases(const StepOverRanks& all);
+  void put_page(const StepMeasure& measure, const StepOverRanks& all, double images_per_second, double eta_seconds);
   void add_losses_by_time(const StepLosses& losses);
   void put_losses_by_time();
-  void look();  // at the system: this node's memory and processors, the disk, results
   const TrainConfig& config_;
   const bool of_run_;
   const std::string node_;
+  const double started_;  // this process, in seconds since 1970
   std::vector<RankHere> ranks_here_;
   FoundResults results_;
   std::unique_ptr<metrics::Series> series_;
   std::unique_ptr<metrics::StatusPage> page_;  // rank 0's
   std::unique_ptr<metrics::Exporter> exporter_;
+  c10::DeviceType device_ = c10::DeviceType::CPU;
   int64_t images_ = 1, images_seen_ = 0;
-  double started_ = 0, counted_seconds_ = 0;
+  double good_seconds_ = 0;
   double looked_ = 0;
   StepLosses since_logged_;
 };

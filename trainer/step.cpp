@@ -59,19 +59,27 @@ StepMade make_step(const StepTools& tools, const std::function<void()>& changes)
   const std::vector<at::Tensor> gradients = reducer.gradients();
   const double norm = agreed_gradient_norm(gradients, tools.session);
   const double lr = lr_at(config.schedule, at.step, config.steps);
+  const int64_t averaged_updates = state.averaged_updates();
   const bool finite = std::isfinite(norm);
   if (finite) {
     changes();
     clip_gradients(gradients, norm, config.clip_norm);
     state.optimizer.step(gradients, lr, at.optimizer_steps);
     phases.enter(Phase::kEma, at.step);
-    state.ema.update(state.averaged_updates());
+    state.ema.update(averaged_updates);
     ++at.optimizer_steps;
   }
+  phases.enter(Phase::kOptimizer, at.step);
   reducer.zero_gradients();
+  phases.handed_over();
   ++at.step;
   at.images_seen += config.global_batch;
-  return {.loss_sum = loss_sum, .loss_by_time = by_time, .gradient_norm = norm, .lr = lr, .skipped = !finite};
+  return {.loss_sum = loss_sum,
+          .loss_by_time = by_time,
+          .gradient_norm = norm,
+          .lr = lr,
+          .averaged_updates = averaged_updates,
+          .skipped = !finite};
 }
 
 }  // namespace cfm::trainer

@@ -32,7 +32,8 @@ struct StepMade {
   at::Tensor loss_by_time;   // float64 [2, kTimeBins] on the device (trainer/loss_by_time.h)
   double gradient_norm = 0;  // before clipping; equal on all ranks, as is lr
   double lr = 0;
-  bool skipped = false;  // a gradient that is not finite: weights, moments and averages are as they were
+  int64_t averaged_updates = 0;  // that the averages had seen before this one
+  bool skipped = false;          // a gradient that is not finite: weights, moments and averages are as they were
 };
 
 // Makes the step behind state.at, and moves that on. `changes` is called once the gradient is there, before the state

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace cfm::trainer {
 namespace {
 
 constexpr size_t kPhases = kPhaseNames.size();
-constexpr size_t kAllReduce = static_cast<size_t>(Phase::kAllReduce), kBackward = static_cast<size_t>(Phase::kBackward);
+constexpr size_t kAllReduce = static_cast<size_t>(Phase::kAllReduce), kBackward = static_cast<size_t>(Phase::kBackward),
+                 kCheckpoint = static_cast<size_t>(Phase::kCheckpoint);
 
 // Where each number stands in a report.
 enum Sum : size_t {
@@ -39,7 +41,8 @@ parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested, 
   PhaseSeconds phases = measure.phase_seconds;
   phases[kAllReduce] = std::min(measure.exposed_reduce_seconds, phases[kBackward]);
   phases[kBackward] -= phases[kAllReduce];
-  const double own = std::max(measure.step_seconds - phases[kAllReduce], 0.0);
+  const double all = std::accumulate(phases.begin(), phases.end(), 0.0);
+  const double own = std::max(all - phases[kAllReduce] - phases[kCheckpoint], 0.0);
   parallel::StepReport report{
       .stop_requested = stop_requested,
       .sums = {measure.losses.sum, measure.data_wait_seconds, measure.exposed_reduce_seconds, own},

@@ -17,6 +17,7 @@ struct StepMeasure {
   double step_seconds = 0;
   PhaseSeconds phase_seconds{};
   double gradient_norm = 0, lr = 0;  // equal on all ranks
+  int64_t averaged_updates = 0;      // that the averages had seen before this one
   int64_t step = 0;                  // the step that was made: 1 is the first
   bool skipped = false;
   bool checkpoint_written = false;  // this rank's part in the save under way
@@ -30,7 +31,9 @@ struct StepOverRanks {
   double step_seconds = 0;                                   // of the slowest rank
   double data_wait_seconds = 0, exposed_reduce_seconds = 0;  // means
   PhaseSeconds phase_min{}, phase_mean{}, phase_max{};
-  int slowest_rank = 0;              // the one that took longest without its waiting for others
+  // The rank that took longest without its waiting for others, and for checkpoints. Means nothing on GPUs, where the
+  // host's clock does not tell waiting from work.
+  int slowest_rank = 0;
   double slowest_lag = 0;            // how much longer than the mean, as a share of it
   parallel::GpuMemory gpu_memory{};  // of the rank that has most, each
 };

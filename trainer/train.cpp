@@ -19,6 +19,7 @@
 #include "trainer/prepare.h"
 #include "trainer/report.h"
 #include "trainer/resume.h"
+#include "trainer/run_metrics.h"
 #include "trainer/run_state.h"
 #include "trainer/start_weights.h"
 #include "trainer/step.h"
@@ -36,12 +37,14 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   const int threads = parallel::use_threads(session, asked.threads);
   prepare_run_dir(asked, session);
   const std::unique_ptr<Lease> lease = own_run(asked, session, stop);
+  RunMetrics metrics(asked, session);  // from here on the job is found
   const OpenedData data = open_data(asked, session, stop, hdf5);
   const TrainConfig config = fitted_to_data(asked, data);
   const flow::DrawConfig draws = draw_config(config);
   data::Fingerprint fingerprint = data.train.fingerprint();
 
   // ---- weights, averages, moments: from the newest checkpoint, or fresh ----
+  metrics.stage(Stage::kWeights);
   RunState state = agreed(session, [&] { return fresh_state(config, device); });
   checkpoint::Store store(store_config(config, lease.get()), session);
   const checkpoint::Metadata bits = last_bits(session, device, threads);
@@ -56,12 +59,12 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   const auto noise = std::make_shared<CoupledNoise>(draws, config.coupling, data.train, loading);
   data::Loader loader(data.train, loading, at.step, at.images_seen, draw_maker(draws, config.global_batch, noise));
   parallel::StepControl control(session);
-  Report report(config, session);
+  Report report(config, session, metrics);
   report.start(state, resumed, data, models::parameter_count(*state.net), threads, device);
-  Checkpoints checkpoints(state, config, fingerprint, bits, store, report, watchdog);
+  PhaseClock phases(watchdog, device);
+  Checkpoints checkpoints(state, config, fingerprint, bits, store, report, watchdog, phases);
   HeldOutLook look(state, config, data, report, session, device);
 
-  PhaseClock phases(watchdog);
   const StepTools tools{config, session, device, draws, state, reducer, loader, phases};
   StepMeasure measure;  // of the step before, while its report is under way
   const auto hear = [&] { return report.step(measure, checkpoints.hear(measure.step, control.collect())); };
@@ -84,6 +87,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
                .phase_seconds = phases.take(),
                .gradient_norm = made.gradient_norm,
                .lr = made.lr,
+               .averaged_updates = made.averaged_updates,
                .step = at.step,
                .skipped = made.skipped,
                .checkpoint_written = checkpoints.written(),
