@@ -9,7 +9,7 @@ import sys
 
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, table, timeseries, trend
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement, ScaleDistribution, StackingMode, VisibilityMode
+from grafana_foundation_sdk.models.common import BigValueTextMode, LegendDisplayMode, LegendPlacement, ScaleDistribution, StackingMode, VisibilityMode
 from grafana_foundation_sdk.models.dashboard import DataSourceRef, DataTransformerConfig, DynamicConfigValue, VariableRefresh
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
@@ -38,7 +38,12 @@ def transformed(panel, *steps):
 
 
 def number(title, unit, description, expr):
-    return with_queries(stat.Panel(), title, unit, description, [query(expr)]).height(4).span(4)
+    return with_queries(stat.Panel(), title, unit, description, [query(expr)]).height(4).span(3)
+
+
+def word(title, description, expr, legend):
+    """Shows what the series there is is called, not its value."""
+    return with_queries(stat.Panel().text_mode(BigValueTextMode.NAME), title, "short", description, [query(expr, legend)]).height(4).span(3)
 
 
 def curves(title, unit, description, *queries, log=False, stacked=False, span=12):
@@ -119,12 +124,13 @@ def one_run():
     board = page("cfm-run", "cfm: one run", "Where a run stands, what it learns, where its time goes.", "label_values(cfm_step, run)", multi=False)
     return (board.with_variable(node).with_variable(rank)
             .with_row(dashboard.Row("Progress"))
+            .with_panel(word("Stage", "What this start is at: data (opened, copied), weights (made, loaded), training.", f"cfm_stage{{{RUN}}} == 1", "{{stage}}"))
             .with_panel(number("Step", "short", "Steps made, skipped updates included.", newest("cfm_step")))
             .with_panel(number("Of", "short", "Steps that the run is to make.", newest("cfm_last_step")))
             .with_panel(number("Time left", "dtdurations", "At the speed of the last steps.", f"min by (run) (cfm_eta_seconds{{{RUN}}})"))
             .with_panel(number("Epochs", "short", "Images seen over the images of the data set.", newest("cfm_epoch")))
             .with_panel(number("Start", "short", "How often the run has been started: 1 is the first.", newest("cfm_attempt")))
-            .with_panel(number("Goodput", "percentunit", "Time in steps that count over time since this start.", newest("cfm_goodput_ratio")))
+            .with_panel(number("Goodput", "percentunit", "Time in steps whose update was made, over time since this process began, its set-up included.", newest("cfm_goodput_ratio")))
             .with_row(dashboard.Row("Learning"))
             .with_panel(curves("Training loss", "short", "Of each step, and its mean over five minutes.", (f"cfm_loss{{{RUN}}}", "step"),
                                (f"avg_over_time(cfm_loss{{{RUN}}}[5m])", "mean over 5 min"), log=True))
@@ -136,13 +142,15 @@ def one_run():
                                (f"cfm_loss_by_time{{{RUN}}}", "bin {{bin}}"), log=True))
             .with_panel(curves("Gradient norm", "short", "Of the reduced gradient, before clipping.", (f"cfm_gradient_norm{{{RUN}}}", "norm"), log=True))
             .with_panel(curves("Learning rate", "short", "Of each step.", (f"cfm_learning_rate{{{RUN}}}", "lr")))
+            .with_panel(curves("EMA decay", "short", "By which the last update decayed each average: less at first, while it warms up.",
+                               (f"cfm_ema_decay{{{RUN}}}", "{{decay}}")))
             .with_panel(curves("Skipped updates", "short", "In 15 minutes, because a loss or a gradient was not finite.",
                                (f"sum by (run) (increase(cfm_skipped_updates_total{{{RUN}}}[15m]))", "skipped")))
             .with_row(dashboard.Row("Speed"))
             .with_panel(curves("Images per second", "short", "Over all ranks.", (f"cfm_images_per_second{{{RUN}}}", "smoothed"),
                                (f"run:cfm_images:rate5m{{{RUN}}}", "over 5 min")))
             .with_panel(curves("A step", "s", "On the slowest rank.", (f"cfm_step_seconds{{{RUN}}}", "seconds")))
-            .with_panel(curves("Where a step's time goes", "s", "Mean over ranks, on the host's clock; all_reduce is what backward did not hide.",
+            .with_panel(curves("Where a step's time goes", "s", "Mean over ranks; all_reduce is what backward did not hide. On GPUs device is all but data and checkpoint.",
                                (f'cfm_phase_seconds{{{RUN},over="mean"}}', "{{phase}}"), stacked=True))
             .with_panel(curves("Spread over ranks", "s", "The slowest rank's phase less the fastest's.",
                                (f'cfm_phase_seconds{{{RUN},over="max"}} - ignoring (over) cfm_phase_seconds{{{RUN},over="min"}}', "{{phase}}")))
@@ -165,8 +173,9 @@ def one_run():
             .with_panel(curves("Processors", "short", "Cores that a node's ranks keep busy.", (f"rate(cfm_node_cpu_seconds_total{{{on_node}}}[1m])", "{{node}}")))
             .with_panel(curves("Processors of ranks", "short", "Cores that a rank keeps busy.",
                                (f"rate(cfm_rank_cpu_seconds_total{{{of_rank}}}[1m])", "rank {{rank}} on {{node}}")))
-            .with_panel(curves("Lost steps", "short", "That the start before had made beyond the checkpoint that this one began from.",
+            .with_panel(curves("Lost steps", "short", "That the start before had logged beyond the checkpoint that this one began from.",
                                (f"cfm_lost_steps{{{RUN}}}", "lost")))
+            .with_panel(curves("Lost time", "s", "How long the start before was at these.", (f"cfm_lost_seconds{{{RUN}}}", "lost")))
             .annotation(annotation("checkpoints", "green", committed))
             .annotation(annotation("first start", "orange", started(RUN, "== 1")))
             .annotation(annotation("requeues", "red", started(RUN, "> 1")))
