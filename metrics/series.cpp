@@ -83,6 +83,13 @@ void Series::add(std::string_view counter, double amount, LabelValues labels) {
       .Increment(amount);
 }
 
+void Series::remove(std::string_view gauge, LabelValues labels) {
+  const auto known = impl_->gauges.find(key_of(gauge, labels));
+  if (known == impl_->gauges.end()) return;
+  impl_->gauge_families.at(find_series(gauge)->name)->Remove(known->second);
+  impl_->gauges.erase(known);
+}
+
 std::string Series::text() const { return prometheus::TextSerializer().Serialize(impl_->registry->Collect()); }
 
 std::shared_ptr<prometheus::Collectable> Series::collectable() const { return impl_->registry; }

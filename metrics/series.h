@@ -28,6 +28,8 @@ class Series {
   void set(std::string_view gauge, double value, LabelValues labels = {});
   // Adds to a counter, which begins at 0. Likewise.
   void add(std::string_view counter, double amount, LabelValues labels = {});
+  // Takes the gauge with these labels away until it is set again. Nothing if it is not set.
+  void remove(std::string_view gauge, LabelValues labels);
   // All of it in Prometheus' text format. From any thread.
   std::string text() const;
   // All of it as prometheus-cpp hands it on. It may outlive this.

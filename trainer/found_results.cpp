@@ -1,11 +1,17 @@
 #include "trainer/found_results.h"
 
+#include <algorithm>
+#include <charconv>
 #include <chrono>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <tuple>
 #include <utility>
-#include <vector>
 
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "checkpoint/store.h"
 #include "metrics/result_numbers.h"
 
 namespace cfm::trainer {
@@ -13,40 +19,100 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string text_or_nothing(const fs::path& file) {
-  try {
-    return read_file(file);
-  } catch (const Error&) {
-    return {};
-  }
+constexpr std::string_view kOfTags = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+
+struct Result {
+  fs::path file;
+  std::string evaluator, tag;
+  int64_t step = 0;
+  fs::file_time_type written;
+};
+
+// Of a file that is called as results are: nll-step_000012000-<tag>.json.
+std::optional<Result> result_at(const fs::path& file) {
+  const std::string name = file.stem().string();
+  const size_t at = name.find("-step_");
+  if (file.extension() != ".json" || at == std::string::npos) return std::nullopt;
+  Result result{.file = file, .evaluator = name.substr(0, at), .tag = {}, .step = 0, .written = {}};
+  const char* const end = name.data() + name.size();
+  const auto [stopped, error] = std::from_chars(name.data() + at + 6, end, result.step);
+  if (error != std::errc() || stopped == end) return std::nullopt;
+  result.tag = std::string(stopped + 1, end);
+  const bool as_written = name == result.evaluator + "-" + checkpoint::step_name(result.step) + "-" + result.tag;
+  const bool known = result.evaluator == "nll" || result.evaluator == "fid";
+  if (!known || !as_written || result.tag.empty() || result.tag.find_first_not_of(kOfTags) != std::string::npos)
+    return std::nullopt;
+  std::error_code gone;
+  result.written = fs::last_write_time(file, gone);
+  if (gone) return std::nullopt;
+  return result;
 }
 
-double written(const fs::path& file) {
+bool is_newer(const Result& a, const Result& b) {
+  return std::tie(a.step, a.written, a.tag) > std::tie(b.step, b.written, b.tag);
+}
+
+// Of each evaluator the newest `most`; nothing if the folder cannot be listed.
+std::optional<std::vector<Result>> newest_results(const fs::path& folder, size_t most) {
+  std::map<std::string, std::vector<Result>> by_evaluator;
   std::error_code error;
-  const auto time = fs::last_write_time(file, error);
-  if (error) return 0;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    if (std::optional<Result> result = result_at(entry->path()))
+      by_evaluator[result->evaluator].push_back(std::move(*result));
+  if (error) return std::nullopt;
+  std::vector<Result> newest;
+  for (auto& [evaluator, results] : by_evaluator) {
+    std::ranges::sort(results, is_newer);
+    for (size_t i = 0; i < std::min(results.size(), most); ++i) newest.push_back(std::move(results[i]));
+  }
+  return newest;
+}
+
+double since_1970(fs::file_time_type time) {
   return std::chrono::duration<double>(std::chrono::file_clock::to_sys(time).time_since_epoch()).count();
 }
 
 }  // namespace
 
 void FoundResults::look(metrics::Series& series) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder_, error)) {
-    if (entry.path().extension() != ".json" || !seen_.insert(entry.path().filename().string()).second) continue;
-    // nll-step_000012000-<tag>
-    const std::string name = entry.path().stem().string();
-    const size_t step = name.find("-step_"), tag = name.find('-', step + 1);
-    if (step == std::string::npos || tag == std::string::npos) continue;
-    std::string digits = name.substr(step + 6, tag - step - 6);
-    digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size() - 1));
-    for (const auto& [metric, value] : metrics::result_numbers(text_or_nothing(entry.path()))) {
-      if (++of_metric_[metric] > kMost) continue;
-      series.set("cfm_result", value, {metric, digits, name.substr(tag + 1)});
-      newest_ = std::max(newest_, written(entry.path()));
-    }
+  const std::optional<std::vector<Result>> results = newest_results(folder_, kMost);
+  if (!results) return;
+  std::set<std::string> there;
+  for (const Result& result : *results) there.insert(result.file.filename().string());
+  std::erase_if(told_, [&](const auto& known) {
+    if (there.contains(known.first)) return false;
+    forget(known.second, series);
+    return true;
+  });
+  double newest = 0;
+  for (const Result& result : *results) {
+    Told& told =
+        told_.try_emplace(result.file.filename().string(), std::to_string(result.step), result.tag).first->second;
+    if (told.written != result.written) read(result.file, result.written, told, series);
+    if (!told.metrics.empty()) newest = std::max(newest, since_1970(told.written));
   }
-  if (newest_ > 0) series.set("cfm_result_time_seconds", newest_);
+  if (newest > 0) series.set("cfm_result_time_seconds", newest);
+}
+
+// What cannot be read now is read at the next look.
+void FoundResults::read(const fs::path& file, fs::file_time_type written, Told& told, metrics::Series& series) {
+  std::string text;
+  try {
+    text = read_file(file);
+  } catch (const Error&) {
+    return;
+  }
+  forget(told, series);
+  told.metrics.clear();
+  told.written = written;
+  for (const auto& [metric, value] : metrics::result_numbers(text)) {
+    series.set("cfm_result", value, {metric, told.step, told.tag});
+    told.metrics.push_back(metric);
+  }
+}
+
+void FoundResults::forget(const Told& told, metrics::Series& series) {
+  for (const std::string& metric : told.metrics) series.remove("cfm_result", {metric, told.step, told.tag});
 }
 
 }  // namespace cfm::trainer

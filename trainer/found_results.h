@@ -3,8 +3,9 @@
 
 #include <filesystem>
 #include <map>
-#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "metrics/series.h"
 
@@ -12,17 +13,26 @@ namespace cfm::trainer {
 
 class FoundResults {
  public:
+  static constexpr size_t kMost = 200;
+
   explicit FoundResults(std::filesystem::path folder) : folder_(std::move(folder)) {}
-  // Sets cfm_result for each result that was not there at the last look, up to kMost of a metric; a file that cannot be
-  // read is none.
+  // Sets cfm_result for what is there, of each evaluator the results of the newest kMost steps, and takes away what is
+  // no longer among them. A file is read again when it has been written anew; one that cannot be read or is no result
+  // is none. A folder that cannot be listed leaves all as it was.
   void look(metrics::Series& series);
 
  private:
-  static constexpr int kMost = 200;
+  struct Told {
+    Told(std::string of_step, std::string of_tag) : step(std::move(of_step)), tag(std::move(of_tag)) {}
+    const std::string step, tag;
+    std::filesystem::file_time_type written = std::filesystem::file_time_type::min();
+    std::vector<std::string> metrics;
+  };
+  static void read(const std::filesystem::path& file, std::filesystem::file_time_type written, Told& told,
+                   metrics::Series& series);
+  static void forget(const Told& told, metrics::Series& series);
   const std::filesystem::path folder_;
-  std::set<std::string> seen_;
-  std::map<std::string, int> of_metric_;
-  double newest_ = 0;
+  std::map<std::string, Told> told_;  // by the file's name
 };
 
 }  // namespace cfm::trainer

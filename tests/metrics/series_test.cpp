@@ -38,6 +38,19 @@ TEST(Series, CarriesItsLabelsByTheCataloguesNames) {
   EXPECT_TRUE(says(series, "cfm_phase_seconds{run=\"r\",over=\"min\",phase=\"forward\"} 0.5")) << series.text();
 }
 
+TEST(Series, AGaugeThatIsTakenAwayIsGoneUntilItIsSetAgain) {
+  Series series("r");
+  series.set("cfm_result", 4.5, {"fid", "1", "t"});
+  series.set("cfm_result", 3.5, {"fid", "2", "t"});
+  series.remove("cfm_result", {"fid", "1", "t"});
+  series.remove("cfm_result", {"fid", "1", "t"});
+  series.remove("cfm_result", {"fid", "3", "t"});
+  EXPECT_EQ(series.text().find("step=\"1\""), std::string::npos) << series.text();
+  EXPECT_TRUE(says(series, "cfm_result{run=\"r\",metric=\"fid\",step=\"2\",tag=\"t\"} 3.5")) << series.text();
+  series.set("cfm_result", 2.5, {"fid", "1", "t"});
+  EXPECT_TRUE(says(series, "cfm_result{run=\"r\",metric=\"fid\",step=\"1\",tag=\"t\"} 2.5")) << series.text();
+}
+
 TEST(Series, RefusesWhatIsNotInTheCatalogue) {
   Series series("r");
   EXPECT_THROW(series.set("cfm_no_such_thing", 1), std::logic_error);
