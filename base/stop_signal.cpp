@@ -23,4 +23,6 @@ StopSignal::StopSignal() {
 
 int StopSignal::raised() const { return raised_signal; }
 
+int raised_stop_signal() { return raised_signal; }
+
 }  // namespace cfm

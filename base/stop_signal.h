@@ -13,4 +13,7 @@ class StopSignal {
   int raised() const;
 };
 
+// The same where the StopSignal is not at hand; 0 also in a program that has none.
+int raised_stop_signal();
+
 }  // namespace cfm

@@ -83,9 +83,10 @@ inline constexpr auto kCatalogue = std::to_array<SeriesInfo>({
     {"cfm_gpu_memory_bytes", Kind::kGauge, Scope::kRun, "of",
      "Of the rank that has most on its GPU: allocated by tensors, their peak, reserved by LibTorch. Absent on CPUs."},
     {"cfm_disk_free_bytes", Kind::kGauge, Scope::kRun, "", "Room on the file system of the run's folder."},
-    // what evaluators found (RUN/results), at most 200 of a metric
+    // what evaluators found (RUN/results)
     {"cfm_result", Kind::kGauge, Scope::kRun, "metric step tag",
-     "nll_bits_per_dim, nll_nfe, fid, fid_nfe: of the checkpoint of that step, by the settings of that tag."},
+     "Of the checkpoint of that step, by the settings of that tag: nll_bits_per_dim, nll_nfe; fid, sfid, is_10_splits, "
+     "is_splits_of_5000, kid, precision, recall, fid_nfe. The newest 200 of each."},
     {"cfm_result_time_seconds", Kind::kGauge, Scope::kRun, "",
      "When the newest of them was written, in seconds since 1970."},
     // an evaluator that is at work
@@ -97,6 +98,8 @@ inline constexpr auto kCatalogue = std::to_array<SeriesInfo>({
     {"cfm_evaluation_time_seconds", Kind::kGauge, Scope::kEvaluation, "metric step tag",
      "When the evaluator last said so, in seconds since 1970."},
     // a node
+    {"cfm_node_time_seconds", Kind::kGauge, Scope::kNode, "node",
+     "When this was told, in seconds since 1970: it goes on where a run hangs, and stands still where it was killed."},
     {"cfm_node_ranks", Kind::kGauge, Scope::kNode, "node", "Ranks on the node."},
     {"cfm_node_resident_bytes", Kind::kGauge, Scope::kNode, "node",
      "Resident memory of the node's ranks: what each has to itself, and once what they share (the most that one has "

@@ -1,22 +1,33 @@
 #include "metrics/exporter.h"
 
+#include <chrono>
 #include <optional>
 
 #include "base/durable_file.h"
 #include "base/log.h"
 #include "metrics/targets.h"
+#include "metrics/text_file.h"
 
 namespace cfm::metrics {
 namespace {
 
-constexpr std::chrono::seconds kTextfileEvery(10);
+namespace fs = std::filesystem;
 
 bool is_loopback(const std::string& address) { return address.starts_with("127.") || address == "[::1]"; }
 
+double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
+fs::path text_file(const ExporterConfig& config) {
+  if (config.textfile.extension() == ".prom") return config.textfile;
+  return config.textfile / (target_name(config.run, config.node, config.run_dir) + ".prom");
+}
+
 }  // namespace
 
-struct Exporter::Endpoint {
-  Server server;
+// What others see of us.
+struct Exporter::Outside {
+  std::optional<TextFile> file;
+  std::optional<Server> server;
   std::optional<Target> target;
 };
 
@@ -27,62 +38,77 @@ Problems ExporterConfig::validate() const {
   } catch (const Error& e) {
     problems.emplace_back(e.what());
   }
-  if (!textfile.empty() && textfile.extension() != ".prom")
+  std::error_code error;
+  if (!textfile.empty() && textfile.extension() != ".prom" && !fs::is_directory(textfile, error))
     problems.push_back("--metrics_textfile=" + textfile.string() +
-                       ": expected a name that ends in .prom, which is what node_exporter reads");
+                       ": expected a folder that is there, or a name that ends in .prom, which is what node_exporter "
+                       "reads");
   return problems;
 }
 
 Exporter::Exporter(const ExporterConfig& config, const Series& series,
                    std::map<std::string, std::function<Page()>> pages)
-    : config_(config), series_(series) {
+    : config_(config), series_(series), time_(config.run), outside_(std::make_unique<Outside>()) {
   if (!config.textfile.empty()) {
-    write_textfile();
-    text_ = config.textfile.string() + ", every " + std::to_string(kTextfileEvery.count()) + " s";
+    outside_->file.emplace(text_file(config), [this] { return series_text(); });
+    text_ = outside_->file->file().string() + ", every 10 s";
   }
   if (config.listen.empty()) return;
+  listen(std::move(pages));
+  if (outside_->server) text_ += (text_.empty() ? "" : "; ") + advertise();
+}
+
+Exporter::~Exporter() {
+  std::error_code error;
+  if (outside_->server && !config_.address_file.empty()) fs::remove(config_.address_file, error);
+}
+
+std::string Exporter::series_text() {
+  const std::lock_guard lock(time_mutex_);
+  time_.set("cfm_node_time_seconds", now(), {config_.node});
+  return series_.text() + time_.text();
+}
+
+void Exporter::listen(std::map<std::string, std::function<Page()>> pages) {
   try {
-    pages["/metrics"] = [&series] { return Page{"text/plain; version=0.0.4", series.text()}; };
-    endpoint_ = std::unique_ptr<Endpoint>(new Endpoint{Server(config.listen, pages), std::nullopt});
+    pages["/metrics"] = [this] { return Page{"text/plain; version=0.0.4", series_text()}; };
+    outside_->server.emplace(config_.listen, pages);
   } catch (const Error& e) {
     warn(std::string("no metrics endpoint: ") + e.what() +
          ". The run goes on; --metrics=127.0.0.1:0 takes a free port");
     return;
   }
-  const bool loopback = is_loopback(endpoint_->server.address());
-  const std::string host = !config.advertise.empty() ? config.advertise
-                           : loopback                ? endpoint_->server.address()
-                                                     : config.node;
-  const std::string port = ":" + std::to_string(endpoint_->server.port());
-  if (!config.targets.empty())
-    endpoint_->target.emplace(TargetConfig{config.targets, config.run, config.node, host + port, config.job});
+  if (config_.address_file.empty()) return;
   try {
-    if (!config.address_file.empty()) write_durably(config.address_file, endpoint_->server.address() + port + "\n");
+    write_durably(config_.address_file,
+                  outside_->server->address() + ":" + std::to_string(outside_->server->port()) + "\n");
   } catch (const Error& e) {
     warn(std::string(e.what()) + ". The run goes on");
   }
-  text_ += (text_.empty() ? "" : "; ") + ("http://" + host + port + "/metrics") +
-           (loopback ? ", from this node alone (--metrics=ADDRESS:PORT for others)" : "");
 }
 
-Exporter::~Exporter() {
-  std::error_code error;
-  if (endpoint_ && !config_.address_file.empty()) std::filesystem::remove(config_.address_file, error);
-  if (!config_.textfile.empty()) write_textfile();
-}
-
-void Exporter::look() {
-  if (!config_.textfile.empty() && std::chrono::steady_clock::now() - written_ > kTextfileEvery) write_textfile();
-}
-
-void Exporter::write_textfile() {
-  written_ = std::chrono::steady_clock::now();
-  try {
-    write_durably(config_.textfile, series_.text());
-  } catch (const Error& e) {
-    if (!warned_) warn(std::string("metrics: ") + e.what() + ". The run goes on");
-    warned_ = true;
-  }
+std::string Exporter::advertise() {
+  const std::string bound = outside_->server->address();
+  const bool loopback = is_loopback(bound);
+  const std::string host = !config_.advertise.empty() ? config_.advertise : loopback ? bound : config_.node;
+  const std::string address = host + ":" + std::to_string(outside_->server->port());
+  std::string said = "http://" + address + "/metrics";
+  if (loopback) said += ", from this node alone (--metrics=ADDRESS:PORT for others)";
+  if (config_.targets.empty()) return said;
+  if (is_loopback(host) && !config_.loopback_targets)
+    return said +
+           "; Prometheus is not told, which may be on another node (--metrics_targets=FOLDER tells one that is on "
+           "this)";
+  const Target& target = outside_->target.emplace(TargetConfig{.folder = config_.targets,
+                                                               .run = config_.run,
+                                                               .node = config_.node,
+                                                               .run_dir = config_.run_dir,
+                                                               .address = address,
+                                                               .job = config_.job});
+  if (!target.namesake().empty())
+    said += "; " + target.namesake().string() + " is at work under the same name, " + config_.run +
+            " (--metrics_run=NAME tells its series from ours)";
+  return said;
 }
 
 }  // namespace cfm::metrics

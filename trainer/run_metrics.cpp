@@ -60,17 +60,27 @@ fs::path newest_samples(const std::string& run_dir, int64_t step) {
 
 std::string run_name(const TrainConfig& config) { return metrics::run_name(config.metrics_run, config.run_dir); }
 
+// A text file that is named is rank 0's; in a folder each node has its own.
+fs::path textfile(const TrainConfig& config, const parallel::MpiSession& session) {
+  const fs::path file = config.metrics_textfile;
+  return session.rank() == 0 || file.extension() != ".prom" ? file : fs::path();
+}
+
 metrics::ExporterConfig exporter_config(const TrainConfig& config, const parallel::MpiSession& session) {
   metrics::ExporterConfig exporter{
       .listen = config.metrics,
       .advertise = config.metrics_advertise,
       .targets = config.metrics_targets,
-      .textfile = session.rank() == 0 ? config.metrics_textfile : "",
+      .textfile = textfile(config, session),
       .address_file = fs::path(config.run_dir) / ("metrics-" + session.host() + ".address"),
       .run = run_name(config),
       .node = session.host(),
-      .job = from_environment("SLURM_JOB_ID")};
-  if (config.metrics_targets.empty()) exporter.targets = cache_folder("targets");
+      .job = from_environment("SLURM_JOB_ID"),
+      .run_dir = config.run_dir};
+  if (config.metrics_targets.empty()) {
+    exporter.targets = cache_folder("targets");
+    exporter.loopback_targets = exporter.job.empty() && session.local_size() == session.size();
+  }
   return exporter;
 }
 
@@ -187,7 +197,6 @@ void RunMetrics::put_phases(const StepOverRanks& all) {
     series_->set("cfm_phase_seconds", all.phase_max[p], {kPhaseNames[p], "max"});
     series_->add("cfm_phase_seconds_total", all.phase_mean[p], {kPhaseNames[p]});
   }
-  exporter_->look();
 }
 
 void RunMetrics::put_page(const StepMeasure& measure, const StepOverRanks& all, double images_per_second,

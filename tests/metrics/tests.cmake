@@ -3,6 +3,8 @@ target_link_libraries(metrics_event_log_test PRIVATE nlohmann_json::nlohmann_jso
 cfm_test(metrics/history_test DEPS metrics)
 cfm_test(metrics/progress_test DEPS metrics)
 cfm_test(metrics/series_test DEPS metrics)
+cfm_test(metrics/exporter_test DEPS metrics)
+cfm_test(metrics/result_numbers_test DEPS metrics)
 cfm_test(metrics/server_test DEPS metrics)
 cfm_test(metrics/status_page_test DEPS metrics)
 target_link_libraries(metrics_status_page_test PRIVATE nlohmann_json::nlohmann_json)
