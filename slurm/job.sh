@@ -4,6 +4,7 @@
 #   keep          folder where its starts are counted (docs/formats.md)
 #   progress()    prints what changes when the job gets on
 #   on_end()      removes what the program may have left, whatever ended it
+#   forget_targets()   removes what tells Prometheus of the job; called before Slurm kills, too
 #   left_undone() says what is not done although the program ended with 0
 #
 # after set_up, and ends in `run_job PROGRAM FLAGS...`, which does not return. Environment, of sbatch or set by CFM_SITE:
@@ -28,6 +29,7 @@ stop_signal=USR1  # what asks the program to save and end
 most_starts=5
 progress() { :; }
 on_end() { :; }
+forget_targets() { :; }
 left_undone() { :; }
 
 log() { echo "$(date '+%F %T') $script: $*"; }
@@ -225,12 +227,14 @@ on_term() {
     "time limit") [ -n "${CFM_PART:-}" ] || brings_nothing || ! scontrol requeue "$job" || log "requeued" ;;
     cancelled) write_count cancelled ;;
   esac
+  forget_targets
 }
 
 run_job() {  # PROGRAM FLAGS...
   count_start
   trap 'stopped=$SECONDS; log "stopped by the scheduler"; [ -z "$step" ] || kill -"$stop_signal" "$step" 2>/dev/null' USR1
   trap on_term TERM
+  trap forget_targets EXIT
   clear_pmix
   failures_before=$(wc -l 2>/dev/null <"$keep/failures.jsonl") || failures_before=0
   code=75
@@ -239,6 +243,7 @@ run_job() {  # PROGRAM FLAGS...
     [ -z "$stopped" ] || kill -"$stop_signal" "$step"  # it came in between
     wait_for_step
     step=""
+    forget_targets
     on_end
     case $code in 0 | 2 | 75) ;; *) [ -z "$(refusals)" ] || code=2 ;; esac
   fi
