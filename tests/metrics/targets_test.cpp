@@ -29,8 +29,8 @@ class Targets : public testing::Test {
             .address = address,
             .job = "42"};
   }
-  TargetConfig beating(const std::string& address = "n1:9464") const {
-    TargetConfig quick = config("/runs/digits", address);
+  TargetConfig beating() const {
+    TargetConfig quick = config();
     quick.beat = 20ms;
     return quick;
   }
@@ -66,10 +66,12 @@ TEST_F(Targets, AreThereWhileTheJobIs) {
 }
 
 TEST_F(Targets, OfALaterStartAreLeftToIt) {
-  auto first = std::make_unique<Target>(beating("n1:9464"));
+  TargetConfig earlier = config("/runs/digits", "n1:9464");
+  earlier.beat = 500ms;
+  auto first = std::make_unique<Target>(earlier);
   const Target second(config("/runs/digits", "n1:9465"));
   EXPECT_EQ(first->file(), second.file());
-  std::this_thread::sleep_for(200ms);  // beats of the first, which find another's file
+  std::this_thread::sleep_for(1200ms);  // beats of the first, which find another's file
   first.reset();
   EXPECT_NE(test::bytes_of(second.file()).find("n1:9465"), std::string::npos);
 }
