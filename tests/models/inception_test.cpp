@@ -94,6 +94,26 @@ TEST(Inception, HasTheSizesOfThePublicWeights) {
   EXPECT_EQ(numbers, 23'850'960);  // torchvision's inception_v3(num_classes=1008, aux_logits=False)
 }
 
+TEST(Inception, TakesWhatTheScriptMakesOfAStateDict) {
+  const tests::ScratchDirectory folder;
+  const NamedTensors weights = random_weights();
+  checkpoint::write_safetensors(folder / "weights.safetensors", weights, {});
+  tests::run_python(folder.path(), R"(
+import runpy, sys, torch
+from safetensors.torch import load_file
+state = load_file("weights.safetensors")
+torch.save({**state, "Conv2d_1a_3x3.bn.num_batches_tracked": torch.tensor(5)}, "weights.pth")
+sys.argv = ["convert_inception.py", "weights.pth", "converted.safetensors"]
+runpy.run_path(")" CFM_SOURCE_DIR R"(/scripts/convert_inception.py", run_name="__main__")
+)");
+  const auto converted = checkpoint::read_safetensors(folder / "converted.safetensors");
+  const std::map<std::string, at::Tensor> found(converted.tensors.begin(), converted.tensors.end());
+  ASSERT_EQ(found.size(), weights.size());
+  for (const auto& [name, tensor] : weights) EXPECT_TRUE(at::equal(found.at(name), tensor)) << name;
+  const at::Tensor images = bytes({1, 3, 8, 8}, 4);
+  EXPECT_TRUE(at::equal(Inception(converted.tensors).forward(images).pool, Inception(weights).forward(images).pool));
+}
+
 TEST(Inception, RefusesOtherWeightsByName) {
   NamedTensors weights = random_weights();
   const auto refusal = [](const NamedTensors& tensors) { return error_text([&] { Inception{tensors}; }); };
