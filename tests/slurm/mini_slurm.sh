@@ -108,6 +108,8 @@ for i in $(seq "$NODES"); do start_node "$i"; done
 wait_for_nodes
 # Open MPI between nodes of one machine: it leaves loopback out by default, and it spins.
 export OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_tcp_if_include=lo OMPI_MCA_oob_tcp_if_include=lo OMPI_MCA_mpi_yield_when_idle=1
+# In /tmp another cluster's mpirun may have the same host name and process number.
+export OMPI_MCA_orte_tmpdir_base=$D/tmp
 code=0
 "$@" || code=$?
 # The end of this process ends all others of its namespace: daemons, steps and ranks.

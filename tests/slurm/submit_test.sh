@@ -74,7 +74,7 @@ refused --dry_run -- --steps=5
 says refused.out "--run_dir=RUN is missing"
 
 # Where sbatch does not hand the environment on, what is meant for the jobs is named; the ranks have all that the site's file says.
-printf 'export %s\n' OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_tcp_if_include=lo OMPI_MCA_oob_tcp_if_include=lo OMPI_MCA_mpi_yield_when_idle=1 >site.sh
+env | sed -n 's/^OMPI_MCA_/export &/p' >site.sh
 SBATCH_EXPORT=NONE "$submit" --site=site.sh --nodes=2 --time=10 --output=bare.log -- "${flags[@]}" --run_dir="$work/bare" --steps=20 >submitted.out
 job_ends "$(job_of train)" 60
 grep -q '"ranks":2' bare/events.jsonl || fail "not two ranks"
