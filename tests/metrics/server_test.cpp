@@ -15,16 +15,24 @@ namespace {
 
 using test::body_of;
 using test::Connection;
+using test::DrippingClients;
 using test::http_get;
 
 class MetricsServer : public testing::Test {
  protected:
   std::atomic<int> asked_ = 0;
-  Server server_{"127.0.0.1:0", {{"/metrics", [this] {
-                                    ++asked_;
-                                    return Page{"text/plain", std::string(200'000, 'x')};
-                                  }}}};
   const std::string whole_ = std::string(200'000, 'x');
+  // More than the sockets of a connection hold.
+  const std::string large_ = std::string(32'000'000, 'y');
+  Server server_{"127.0.0.1:0",
+                 {{"/metrics",
+                   [this] {
+                     ++asked_;
+                     return Page{"text/plain", whole_};
+                   }},
+                  {"/large", [this] {
+                     return Page{"text/plain", large_};
+                   }}}};
 };
 
 TEST_F(MetricsServer, AnswersOnAPortOfTheSystemsChoice) {
@@ -63,16 +71,18 @@ TEST_F(MetricsServer, OutlivesNonsense) {
   EXPECT_EQ(body_of(http_get(server_.port(), "/metrics")), whole_);
 }
 
-// Some say nothing, some a byte and no more, some do not read: they are cut off after their time, and the rest is
-// served.
+// More of each kind than there are threads: some say nothing, some a byte and no more, some a byte a second, some do
+// not read what they have asked for. They are cut off after their time, and the rest is served.
 TEST_F(MetricsServer, ServesOthersBesideSlowClients) {
   std::vector<std::unique_ptr<Connection>> slow;
-  for (int i = 0; i < 12; ++i) {
+  for (int i = 0; i < 27; ++i) {
     slow.push_back(std::make_unique<Connection>(server_.port()));
     if (i % 3 == 1) slow.back()->send("G");
-    if (i % 3 == 2) slow.back()->send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    if (i % 3 == 2) slow.back()->send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
   }
+  const DrippingClients dripping(server_.port(), 9);
   EXPECT_EQ(body_of(http_get(server_.port(), "/metrics")), whole_);
+  EXPECT_TRUE(body_of(http_get(server_.port(), "/large")) == large_) << "a page that is read has all of it";
 }
 
 TEST_F(MetricsServer, AnswersFiftyClientsAtOnce) {

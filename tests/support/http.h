@@ -7,8 +7,13 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 namespace cfm::test {
 
@@ -56,6 +61,35 @@ inline std::string http_get(int port, const std::string& path) {
   connection.send("GET " + path + " HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n");
   return connection.read_all();
 }
+
+// Clients that ask for a page a byte a second, without an end, and come back when they are cut off.
+class DrippingClients {
+ public:
+  DrippingClients(int port, int clients) : thread_([this, port, clients] { drip(port, clients); }) {}
+  ~DrippingClients() {
+    ending_ = true;
+    thread_.join();
+  }
+  DrippingClients(const DrippingClients&) = delete;
+  DrippingClients& operator=(const DrippingClients&) = delete;
+
+ private:
+  void drip(int port, int clients) const {
+    const std::string request = "GET /metrics HTTP/1.1\r\nX: " + std::string(1000, 'a');
+    std::vector<std::unique_ptr<Connection>> connections(static_cast<size_t>(clients));
+    std::vector<size_t> sent(connections.size());
+    while (!ending_) {
+      for (size_t i = 0; i < connections.size(); ++i) {
+        if (connections[i] && connections[i]->send(request.substr(sent[i]++, 1))) continue;
+        connections[i] = std::make_unique<Connection>(port);
+        sent[i] = 0;
+      }
+      for (int i = 0; i < 10 && !ending_; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+  }
+  std::atomic<bool> ending_ = false;
+  std::thread thread_;  // last: it uses the above
+};
 
 inline std::string body_of(const std::string& answer) {
   const size_t end = answer.find("\r\n\r\n");

@@ -1,7 +1,9 @@
 #pragma once
-// A real Prometheus (Debian's) on loopback, asked over its HTTP interface.
+// A real Prometheus (Debian's) on loopback, as scripts/monitor starts it, asked over its HTTP interface.
 
+#include <cctype>
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -9,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "support/file_bytes.h"
 #include "support/http.h"
@@ -18,29 +21,33 @@ namespace cfm::test {
 
 class Prometheus {
  public:
-  // Watches `targets` for file_sd files; scrapes every second. Files go under `folder`.
-  Prometheus(const std::filesystem::path& folder, const std::filesystem::path& targets) : port_(free_port()) {
+  // Watches `targets`, with the configuration and the rules that are shipped, every second. Its files go under
+  // `folder`.
+  Prometheus(const std::filesystem::path& folder, const std::filesystem::path& targets)
+      : config_(folder / "prometheus.yml"), port_(free_port()) {
     std::filesystem::create_directories(folder);
-    put_bytes(folder / "prometheus.yml",
-              "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
-              "rule_files: [" CFM_SOURCE_DIR "/metrics/prometheus/recording.yml, " CFM_SOURCE_DIR
-              "/metrics/prometheus/alerts.yml]\n"
-              "scrape_configs:\n- job_name: cfm\n  file_sd_configs:\n  - files: ['" +
-                  targets.string() + "/*.json']\n    refresh_interval: 1s\n");
     server_ = std::make_unique<Running>(
-        std::vector<std::string>{"prometheus", "--config.file=" + (folder / "prometheus.yml").string(),
-                                 "--storage.tsdb.path=" + (folder / "data").string(),
-                                 "--web.listen-address=127.0.0.1:" + std::to_string(port_), "--log.level=warn"},
+        std::vector<std::string>{"env", "CFM_MONITOR_PORT=" + std::to_string(port_),
+                                 "CFM_MONITOR_DATA=" + folder.string(), "CFM_MONITOR_INTERVAL=1s",
+                                 CFM_SOURCE_DIR "/scripts/monitor", targets.string()},
         folder / "log");
     if (!wait_for([&] { return http_get(port_, "/-/ready").find(" 200 OK") != std::string::npos; }))
       throw std::runtime_error("Prometheus did not become ready: " + bytes_of(folder / "log"));
   }
+  // The configuration that it was started with.
+  const std::filesystem::path& config() const { return config_; }
   // What an instant query returns: its "result".
   nlohmann::json ask(const std::string& query) const {
-    const nlohmann::json answer =
-        nlohmann::json::parse(body_of(http_get(port_, "/api/v1/query?query=" + encoded(query))), nullptr, false);
-    return answer.is_object() && answer.value("status", "") == "success" ? answer["data"]["result"]
-                                                                         : nlohmann::json::array();
+    const nlohmann::json data = get("/api/v1/query?query=" + encoded(query));
+    return data.is_object() ? data["result"] : nlohmann::json::array();
+  }
+  // Every rule that it has loaded: "name", "type", "query", "health" and more.
+  std::vector<nlohmann::json> rules() const {
+    const nlohmann::json data = get("/api/v1/rules");
+    std::vector<nlohmann::json> rules;
+    for (const nlohmann::json& group : data.at("groups"))
+      for (const nlohmann::json& rule : group.at("rules")) rules.push_back(rule);
+    return rules;
   }
   // The value of the first series of the answer; NaN if there is none.
   double value(const std::string& query) const {
@@ -57,6 +64,11 @@ class Prometheus {
   }
 
  private:
+  // The "data" of what it answers; null if it does not, or not with success.
+  nlohmann::json get(const std::string& path) const {
+    const nlohmann::json answer = nlohmann::json::parse(body_of(http_get(port_, path)), nullptr, false);
+    return answer.is_object() && answer.value("status", "") == "success" ? answer["data"] : nlohmann::json();
+  }
   static std::string encoded(const std::string& text) {
     std::string out;
     for (const unsigned char c : text) {
@@ -66,6 +78,7 @@ class Prometheus {
     }
     return out;
   }
+  std::filesystem::path config_;
   int port_;
   std::unique_ptr<Running> server_;
 };

@@ -1,0 +1,109 @@
+// What scripts/monitor starts: a real Prometheus with the configuration and the rules that are shipped.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+#include <sstream>
+
+#include "metrics/exporter.h"
+#include "support/prometheus.h"
+#include "support/subprocess.h"
+
+namespace cfm::metrics {
+namespace {
+
+namespace fs = std::filesystem;
+
+using test::bytes_of;
+using test::Prometheus;
+using test::put_bytes;
+
+class Monitor : public testing::Test {
+ protected:
+  ExporterConfig config() const {
+    return {.targets = targets_, .run = "digits", .node = "n1", .run_dir = folder_.path()};
+  }
+  // A file_sd file for somebody who answers on `port`.
+  void put_target(const std::string& folder, int port) const {
+    fs::create_directories(targets_ / folder);
+    put_bytes(targets_ / folder / "one.json", R"([{"targets": ["127.0.0.1:)" + std::to_string(port) + R"("]}])");
+  }
+  test::TemporaryFolder folder_;
+  fs::path targets_ = folder_.path() / "o'neill & sons|100% \"x\" #1";
+};
+
+TEST_F(Monitor, FindsARunInAFolderOfAnyNameWithAConfigurationThatPromtoolLikes) {
+  Series series("digits");
+  series.set("cfm_step", 7);
+  const Exporter exporter(config(), series);
+  const Prometheus prometheus(folder_.path() / "prometheus", targets_);
+  EXPECT_TRUE(
+      Prometheus::wait_for([&] { return prometheus.value("cfm_step{job='cfm',run='digits',node='n1'}") == 7; }));
+  const test::CommandResult check = test::run_command("promtool check config " + prometheus.config().string());
+  EXPECT_EQ(check.exit_code, 0) << check.output;
+  EXPECT_NE(check.output.find("2 rule files found"), std::string::npos) << check.output;
+}
+
+TEST_F(Monitor, HasEveryRuleThatIsShippedAndEachCanBeEvaluated) {
+  std::set<std::string> shipped;
+  for (const char* file : {"recording.yml", "alerts.yml"}) {
+    std::istringstream lines(bytes_of(std::string(CFM_SOURCE_DIR "/metrics/prometheus/") + file));
+    for (std::string line; std::getline(lines, line);)
+      for (const std::string key : {"  - alert: ", "  - record: "})
+        if (line.starts_with(key)) shipped.insert(line.substr(key.size()));
+  }
+  EXPECT_GE(shipped.size(), 15U);
+  const Prometheus prometheus(folder_.path() / "prometheus", targets_);
+  const auto evaluated = [&] {
+    std::set<std::string> names;
+    for (const nlohmann::json& rule : prometheus.rules())
+      if (rule.at("health") == "ok") names.insert(rule.at("name"));
+    return names;
+  };
+  EXPECT_TRUE(Prometheus::wait_for([&] { return evaluated() == shipped; }))
+      << nlohmann::json(prometheus.rules()).dump(1);
+}
+
+TEST_F(Monitor, AlertsOfALossThatIsNotANumberUntilItIsOneAgain) {
+  Series series("digits");
+  series.set("cfm_loss", std::nan(""));
+  series.set("cfm_validation_loss", 0.5, {"model"});
+  const Exporter exporter(config(), series);
+  const Prometheus prometheus(folder_.path() / "prometheus", targets_);
+  const std::string alert = "ALERTS{alertname='CfmLossNotFinite',run='digits',alertstate='firing'}";
+  EXPECT_TRUE(Prometheus::wait_for([&] { return !prometheus.ask(alert).empty(); }));
+  series.set("cfm_loss", 0.5);
+  EXPECT_TRUE(Prometheus::wait_for([&] { return prometheus.ask(alert).empty(); }));
+  series.set("cfm_validation_loss", HUGE_VAL, {"model"});
+  EXPECT_TRUE(Prometheus::wait_for([&] { return !prometheus.ask(alert).empty(); }));
+}
+
+// A program's series in the file that its --metrics_textfile names, read by a node_exporter.
+TEST_F(Monitor, TakesTextFilesFromNodeExporters) {
+  Series series("digits", "cfm_eval_nll");
+  series.set("cfm_result", 2.5, {"nll_bits_per_dim", "100", "a1"});
+  const Server node_exporter("127.0.0.1:0", {{"/metrics", [&] {
+                                                return Page{"text/plain; version=0.0.4", series.text()};
+                                              }}});
+  put_target("node_exporters", node_exporter.port());
+  const Prometheus prometheus(folder_.path() / "prometheus", targets_);
+  EXPECT_TRUE(Prometheus::wait_for([&] {
+    return prometheus.value(
+               "cfm_result{job='node_exporter',run='digits',program='cfm_eval_nll',step='100',tag='a1'}") == 2.5;
+  }));
+}
+
+TEST_F(Monitor, RefusesAFolderThatPrometheusTakesForAPattern) {
+  for (const std::string name : {"a*b", "a?b", "a[b]", "a\\b"}) {
+    const test::Finished finished =
+        test::run({CFM_SOURCE_DIR "/scripts/monitor", (folder_.path() / name).string()}, folder_.path() / "log");
+    EXPECT_EQ(finished.exit_code, 2) << name;
+    EXPECT_NE(finished.output.find(name + ": Prometheus takes * ? [ and \\ for patterns"), std::string::npos)
+        << finished.output;
+    EXPECT_FALSE(fs::exists(folder_.path() / name));
+  }
+}
+
+}  // namespace
+}  // namespace cfm::metrics
