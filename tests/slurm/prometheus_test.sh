@@ -57,7 +57,7 @@ ranks_flags() { CFM_METRICS_TARGETS=all "$CFM_SOURCE/slurm/rank.sh" echo "$@"; }
 mkdir -p run/results
 echo '{"metric": "nll", "bits_per_dim": 2.5, "nfe": {"mean": 80}}' >run/results/nll-step_000000020-a1.json
 echo '{"metric": "fid", "fid": {"mean": 4.5}, "repeats": [{"nfe": 40}]}' >run/results/fid-step_000000020-b2.json
-job=$(CFM_SITE=$work/site.sh submit_training run 2 -- --steps=1000000 --checkpoint_every=100 --keep_last=2 --val_data="$work/data/val" --val_every=20 --val_images=20)
+job=$(CFM_SITE=$work/site.sh submit_training run 2 -- --steps=1000000 --val_data="$work/data/val" --val_every=20 --val_images=20)
 within 60 is up $'n1 127.0.1.1 1\nn2 127.0.1.2 1'
 within 30 is cfm_node_ranks $'n1 127.0.1.1 1\nn2 127.0.1.2 1'
 within 60 at_least "count_over_time(cfm_steps_total[10m])" 30
