@@ -12,8 +12,9 @@
 namespace cfm::flow {
 
 // With q ~ U[0,1) and n ~ N(0,1) of the sample's draw:
-//   uniform       t = t_end q. Stratified: slot j of a global batch of G has q in [k, k + 1)/G, each k once, in an
-//                 order that is keyed by the step
+//   uniform       t = t_end q
+//                 Stratified: slot j of a global batch of G has q in [k, k + 1)/G, each k once, in an order that is
+//                 keyed by the step
 //   logit_normal  t = 1/(1 + exp(-(logit_mean + logit_std n)))
 //   skewed        t = 1/(1 + exp(1.2 n - 1.2)), at least 1e-4: EDM's noise levels, as facebookresearch/flow_matching
 //                 draws them
