@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <vector>
@@ -56,6 +57,7 @@ std::optional<Json> measured_repeat(int64_t repeat, const FidJob& job, const Fid
   if (!set) return std::nullopt;
   const at::Tensor all = keeps ? gather_images(at::cat(mine), session) : at::Tensor();  // [count,C,H,W] at rank 0
   Json result = Json::object();
+  bool stopped = false;
   parallel::agree_on(session, [&] {
     if (session.rank() != 0) return;
     if (keeps) {
@@ -63,9 +65,15 @@ std::optional<Json> measured_repeat(int64_t repeat, const FidJob& job, const Fid
       result[kSamplesFile] = job.keep_samples.string();
     }
     result["first_sample"] = pass.first;
-    result.update(to_json(measure(*set, inputs.reference, job.sampling.seed, job.kid)));
+    try {
+      result.update(
+          to_json(measure(*set, inputs.reference, job.sampling.seed, job.kid, [&stop] { stop.throw_if_asked(); })));
+    } catch (const Stopped&) {
+      stopped = true;
+    }
     if (job.draws()) result["nfe"] = static_cast<double>(set->evaluations) / static_cast<double>(plan.count);
   });
+  if (session.control().any(stopped)) return std::nullopt;
   return result;
 }
 
@@ -99,6 +107,11 @@ std::string cost_of(const FidJob& job, const FidPlan& plan, const FidInputs& inp
       job.sweep ? sweep_solvers(job.sweep_over, plan.sampling.ode)
                 : std::vector<flow::OdeConfig>(static_cast<size_t>(plan.repeats), plan.sampling.ode);
   FidWork work;
+  if (const std::optional<ImageSource>& real = inputs.reference.images; real && !job.sweep) {
+    const int64_t kept = std::min(inputs.reference.most_kept, real->count);
+    work.distance_seconds = static_cast<double>(plan.repeats) *
+                            seconds_of_distances(plan.count, kept, inputs.features.dimensions, job.kid, session);
+  }
   const auto features_of = [&](int64_t images, int64_t block) {
     work.feature_images += images;
     work.feature_calls += most_batches(images, block, kFeatureBatch, session.size());
@@ -149,7 +162,7 @@ void mind_unkept_samples(const FidJob& job, const FidPlan& plan, ResultState sta
 // The weights, or the images, that the job names. Collective.
 // `inputs`: with the network of features and the reference, which all checkpoints share; the rest is filled in.
 Outcome evaluate_one(const FidJob& job, FidInputs& inputs, const ClaimResult& claim_result, c10::Device device,
-                     const FidMachine& machine, const parallel::MpiSession& session, const StopSignal& signal,
+                     const Machine& machine, const parallel::MpiSession& session, const StopSignal& signal,
                      data::Hdf5Process& hdf5, EvaluationMetrics& metrics) {
   const bool leads = session.rank() == 0;
 
@@ -264,11 +277,12 @@ ExitCode evaluate_fid(const FidJob& job, const parallel::MpiSession& session, co
                       data::Hdf5Process& hdf5) {
   check_no_problems(job.validate());
   const c10::Device device = parallel::choose_device(session, job.device);
-  const FidMachine machine{session.size(), parallel::use_threads(session, job.threads), device.str(), session.host()};
+  const Machine machine = this_machine(session, device, parallel::use_threads(session, job.threads));
   parallel::use_exact_float32();
   FidInputs inputs;
   parallel::agree_on(session, [&] { inputs.features = load_feature_network(job.features, device); });
   inputs.reference = find_reference(job.reference, inputs.features, job.reference_features, session, hdf5);
+  if (!inputs.reference.images) check_no_problems(job.without_reference_images);
   const std::filesystem::path evaluated = job.draws() ? evaluated_thing(job.weights, job.watch) : fs::path(job.samples);
   EvaluationMetrics metrics(job.metrics, evaluated, session.rank() == 0);
   const auto evaluate = [&](const FidJob& one, const ClaimResult& claim) {

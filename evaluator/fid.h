@@ -31,6 +31,7 @@ struct FidJob {
   std::string reference;                        // evaluator/reference.h
   int64_t reference_features = kReferenceKept;  // of which KID, precision and recall know
   KernelConfig kid;
+  Problems without_reference_images;   // of flags that do nothing if the reference holds statistics alone
   std::string features;                // evaluator/feature_network.h
   std::filesystem::path keep_samples;  // .npz of the first repeat's samples; empty: none
   bool sweep = false;                  // FID against network evaluations instead

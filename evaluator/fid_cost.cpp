@@ -1,6 +1,7 @@
 #include "evaluator/fid_cost.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 
@@ -8,11 +9,12 @@
 #include <array>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <functional>
 #include <vector>
 
 #include "evaluator/feature_pass.h"
+#include "evaluator/measures.h"
+#include "evaluator/precision_recall.h"
 #include "flow/sampler.h"
 #include "metrics/progress.h"
 #include "parallel/device.h"
@@ -28,6 +30,11 @@ double seconds_of(const std::function<void()>& call, const parallel::MpiSession&
   std::array<double, 1> seconds{std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
   session.control().max(seconds);
   return seconds[0];
+}
+
+// The same of a call that rank 0 alone makes.
+double seconds_of_rank_0(const std::function<void()>& call, const parallel::MpiSession& session) {
+  return seconds_of(session.rank() == 0 ? call : std::function<void()>([] {}), session);
 }
 
 }  // namespace
@@ -53,6 +60,21 @@ double seconds_a_feature_batch(const FeatureNetwork& network, const data::ImageS
   return seconds_of([&] { network.features_of(images); }, session);
 }
 
+double seconds_of_distances(int64_t samples, int64_t reference, int64_t dimensions, const KernelConfig& kid,
+                            const parallel::MpiSession& session) {
+  constexpr int64_t kProbe = 512;  // vectors of each set
+  const at::Tensor x = at::arange(kProbe * dimensions, at::kFloat).sin_().view({kProbe, dimensions}), y = x.flip(1);
+  const double one_subset = seconds_of_rank_0([&] { kernel_distance(x, y, 0, {1, kProbe}); }, session);
+  const double both = seconds_of_rank_0([&] { precision_recall(x, y, kNeighbours); }, session);
+  // They grow as the pairs of vectors: of a subset with itself and with the other; of all vectors with all.
+  const auto times = [](int64_t vectors, int64_t of_probe) {
+    return std::pow(static_cast<double>(vectors) / static_cast<double>(of_probe), 2);
+  };
+  return static_cast<double>(kid.subsets) * one_subset *
+             times(std::min({kid.subset_size, samples, reference}), kProbe) +
+         both * times(samples + reference, 2 * kProbe);
+}
+
 double most_batches(int64_t count, int64_t block, int64_t batch, int ranks) {
   int64_t most = 0;
   for (int r = 0; r < ranks; ++r) {
@@ -63,15 +85,14 @@ double most_batches(int64_t count, int64_t block, int64_t batch, int ranks) {
 }
 
 std::string cost_text(const FidWork& work) {
+  using metrics::duration_text;
   const double sampling = work.sampling_calls * work.call_seconds, errors = work.error_calls * work.call_seconds,
-               features = work.feature_calls * work.feature_call_seconds;
-  std::array<char, 256> text{};
-  std::snprintf(text.data(), text.size(), "cost         about %s: sampling %s%s, %sfeatures of %lld images %s",
-                metrics::duration_text(sampling + errors + features).c_str(), metrics::duration_text(sampling).c_str(),
-                work.is_a_guess ? " if an image takes 100 network evaluations" : "",
-                errors > 0 ? ("errors " + metrics::duration_text(errors) + ", ").c_str() : "",
-                static_cast<long long>(work.feature_images), metrics::duration_text(features).c_str());
-  return text.data();
+               features = work.feature_calls * work.feature_call_seconds, distances = work.distance_seconds;
+  return "cost         about " + duration_text(sampling + errors + features + distances) + ": sampling " +
+         duration_text(sampling) + (work.is_a_guess ? " if an image takes 100 network evaluations" : "") +
+         (errors > 0 ? ", errors " + duration_text(errors) : "") + ", features of " +
+         std::to_string(work.feature_images) + " images " + duration_text(features) +
+         (distances > 0 ? ", KID, precision and recall " + duration_text(distances) : "");
 }
 
 }  // namespace cfm::evaluator

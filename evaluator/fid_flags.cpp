@@ -125,6 +125,11 @@ FidJob fid_job_from_flags() {
   job.reference = FLAGS_reference;
   job.reference_features = FLAGS_reference_features;
   job.kid = {FLAGS_kid_subsets, FLAGS_kid_subset_size};
+  job.without_reference_images =
+      unused_flags({"reference_features", "kid_subsets", "kid_subset_size"},
+                   "--reference=" + FLAGS_reference +
+                       " holds statistics alone, no images for KID, precision and recall. Leave it out, or give a "
+                       "--reference with images");
   job.features = FLAGS_features;
   job.results_dir = FLAGS_results_dir;
   job.watch = {FLAGS_watch, task_of(fid_help()), FLAGS_watch_idle, FLAGS_lease_seconds};

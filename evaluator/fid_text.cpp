@@ -57,7 +57,7 @@ Json samples_json(const FidInputs& inputs) {
 
 }  // namespace
 
-std::string settings_text(const FidPlan& plan, const FidJob& job, const FidInputs& inputs, const FidMachine& machine) {
+std::string settings_text(const FidPlan& plan, const FidJob& job, const FidInputs& inputs, const Machine& machine) {
   std::string text;
   if (inputs.weights) {
     const checkpoint::Weights& weights = *inputs.weights;
@@ -127,7 +127,7 @@ Json numbers_json(const Json& repeats, const FidPlan& plan, const FidInputs& inp
 }
 
 Json result_json(const Json& numbers, const FidPlan& plan, const FidJob& job, const FidInputs& inputs,
-                 const FidMachine& machine, double seconds) {
+                 const Machine& machine, double seconds) {
   Json result{{"format_version", 1}, {"metric", plan.file.metric}, {"tag", plan.file.tag}};
   result.update(numbers);
   result["settings"] = plan.settings;
@@ -141,10 +141,7 @@ Json result_json(const Json& numbers, const FidPlan& plan, const FidJob& job, co
       {"from", reference.what}, {"identity", identity_json(reference.identity)}, {"statistics", reference.origin}};
   result["features_file"] = inputs.features.file.string();
   if (!job.keep_samples.empty()) result["samples_file"] = job.keep_samples.string();
-  result["machine"] = {{"ranks", machine.ranks},
-                       {"device", machine.device},
-                       {"threads_a_rank", machine.threads},
-                       {"host", machine.host}};
+  result["machine"] = to_json(machine);
   result["source_revision"] = source_revision();
   result["written"] = utc_now();
   result["seconds"] = seconds;

@@ -4,16 +4,12 @@
 #include <string>
 
 #include "evaluator/fid_plan.h"
+#include "evaluator/machine.h"
 
 namespace cfm::evaluator {
 
-struct FidMachine {
-  int ranks = 1, threads = 1;
-  std::string device, host;
-};
-
 // The lines before the work.
-std::string settings_text(const FidPlan& plan, const FidJob& job, const FidInputs& inputs, const FidMachine& machine);
+std::string settings_text(const FidPlan& plan, const FidJob& job, const FidInputs& inputs, const Machine& machine);
 // One repeat, as to_json makes it of its measures, in a line.
 std::string repeat_text(const Json& repeat, int64_t number, int64_t repeats);
 // The lines after the work.
@@ -23,6 +19,6 @@ std::string outcome_text(const FidPlan& plan, const Json& numbers, double second
 Json numbers_json(const Json& repeats, const FidPlan& plan, const FidInputs& inputs);
 // The result file. `numbers`: of numbers_json, or of a sweep.
 Json result_json(const Json& numbers, const FidPlan& plan, const FidJob& job, const FidInputs& inputs,
-                 const FidMachine& machine, double seconds);
+                 const Machine& machine, double seconds);
 
 }  // namespace cfm::evaluator

@@ -49,7 +49,7 @@ double squared_discrepancy(const at::Tensor& x, const at::Tensor& y) {
 }
 
 KernelDistance kernel_distance(const at::Tensor& samples, const at::Tensor& reference, uint64_t seed,
-                               const KernelConfig& config) {
+                               const KernelConfig& config, const std::function<void()>& before_each) {
   const int64_t subsets = config.subsets;
   const int64_t size = std::min({config.subset_size, samples.size(0), reference.size(0)});
   const auto subset = [&](const at::Tensor& features, int64_t number) {
@@ -58,8 +58,10 @@ KernelDistance kernel_distance(const at::Tensor& samples, const at::Tensor& refe
                       at::kLong));
   };
   std::vector<double> distances;
-  for (int64_t i = 0; i < subsets; ++i)
+  for (int64_t i = 0; i < subsets; ++i) {
+    if (before_each) before_each();
     distances.push_back(squared_discrepancy(subset(samples, 2 * i), subset(reference, 2 * i + 1)));
+  }
   KernelDistance result{0, 0, subsets, size};
   const auto n = static_cast<double>(subsets);
   for (const double distance : distances) result.mean += distance / n;

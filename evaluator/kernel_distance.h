@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "base/philox.h"
@@ -25,8 +26,9 @@ struct KernelDistance {
 };
 
 // KID: over `subsets` pairs of subsets of `subset_size` vectors of each (fewer where there are fewer), drawn by key:
-// (seed, kKidSubset, 2 i) for the samples' i-th, 2 i + 1 for the reference's. features: [n,d].
+// (seed, kKidSubset, 2 i) for the samples' i-th, 2 i + 1 for the reference's. features: [n,d]. `before_each`, if any,
+// is called before each pair: what it throws ends the work.
 KernelDistance kernel_distance(const at::Tensor& samples, const at::Tensor& reference, uint64_t seed,
-                               const KernelConfig& config = {});
+                               const KernelConfig& config = {}, const std::function<void()>& before_each = nullptr);
 
 }  // namespace cfm::evaluator

@@ -13,7 +13,8 @@ Json json_of(const ScoreOverSplits& score) {
 
 }  // namespace
 
-Measures measure(const FeatureSet& samples, const Reference& reference, uint64_t seed, const KernelConfig& kid) {
+Measures measure(const FeatureSet& samples, const Reference& reference, uint64_t seed, const KernelConfig& kid,
+                 const std::function<void()>& before_each) {
   Measures measures;
   measures.fid = frechet_distance(samples.features->gaussian(), *reference.features);
   if (samples.spatial && reference.spatial)
@@ -21,9 +22,9 @@ Measures measure(const FeatureSet& samples, const Reference& reference, uint64_t
   measures.score = inception_score(samples.logits, std::min(kScoreSplits, samples.count));
   measures.score_adm = inception_score_by_size(samples.logits, kScoreSplitImages);
   if (!reference.kept.defined()) return measures;
-  measures.kid = kernel_distance(samples.kept, reference.kept, seed, kid);
+  measures.kid = kernel_distance(samples.kept, reference.kept, seed, kid, before_each);
   if (std::min(samples.kept.size(0), reference.kept.size(0)) > kNeighbours)
-    measures.precision_recall = precision_recall(samples.kept, reference.kept, kNeighbours);
+    measures.precision_recall = precision_recall(samples.kept, reference.kept, kNeighbours, before_each);
   return measures;
 }
 

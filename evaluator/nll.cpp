@@ -64,8 +64,7 @@ double seconds_of_call(const NllPlan& plan, const NetworkFlow& network, c10::Dev
 
 // Makes and keeps this rank's draws until they are done or a stop is asked for.
 void compute(const NllPlan& plan, const NetworkFlow& network, const data::Dataset& images,
-             const std::vector<Draw>& share, c10::Device device, RecordFile& record, SharedStop& stop,
-             NllProgress& progress) {
+             const std::vector<Draw>& share, c10::Device device, RecordFile& record, SharedStop& stop) {
   const auto unit = static_cast<size_t>(unit_of(plan));
   size_t at = 0;
   flow::log_densities(
@@ -75,10 +74,7 @@ void compute(const NllPlan& plan, const NetworkFlow& network, const data::Datase
         const auto [image, k] = share[at++];
         return flow::ImageDraw{image, k, bytes_of_image(images, image)};
       },
-      [&](const flow::DrawDensity& density) {
-        record.append(density);
-        progress.look();
-      });
+      [&](const flow::DrawDensity& density) { record.append(density); });
 }
 
 // Computes what is not kept yet, on all ranks, and adds it. Collective.
@@ -91,12 +87,12 @@ DrawRecords completed(DrawRecords kept, const NllPlan& plan, const NetworkFlow& 
   SharedStop stop(signal, plan.file.parts() / (this_start + ".stop"));
   NllProgress progress(session.rank() == 0, plan, static_cast<int64_t>(kept.size()), metrics);
   agree_on_shares(session, &stop, [&] {
-    compute(plan, network, images, share_of_rank(plan, kept, session.rank(), session.size()), device, record, stop,
-            progress);
+    compute(plan, network, images, share_of_rank(plan, kept, session.rank(), session.size()), device, record, stop);
   });
   std::string lines;
   for (const std::string& of_rank : session.control().gather(record.lines())) lines += of_rank;
   kept.merge(parse_records(session.control().broadcast(lines), plan.key).records);
+  progress.finish(kept);
   if (!session.control().any(stop.asked()) && static_cast<int64_t>(kept.size()) < plan.draws())
     throw SharedError("only " + std::to_string(kept.size()) + " of " + std::to_string(plan.draws()) +
                           " draws could be kept in " + plan.file.parts().string(),
@@ -106,7 +102,7 @@ DrawRecords completed(DrawRecords kept, const NllPlan& plan, const NetworkFlow& 
 
 // The weights that the job names. Collective.
 Outcome evaluate_one(const NllJob& job, const data::Dataset& images, const ClaimResult& claim_result,
-                     c10::Device device, const NllMachine& machine, const parallel::MpiSession& session,
+                     c10::Device device, const Machine& machine, const parallel::MpiSession& session,
                      const StopSignal& signal, EvaluationMetrics& metrics) {
   const bool leads = session.rank() == 0;
   // What is evaluated, on what; whether that has been done, or is being done by another job.
@@ -191,7 +187,7 @@ ExitCode evaluate_nll(const NllJob& job, const parallel::MpiSession& session, co
                       data::Hdf5Process& hdf5) {
   check_no_problems(job.validate());
   const c10::Device device = parallel::choose_device(session, job.device);
-  const NllMachine machine{session.size(), parallel::use_threads(session, job.threads), device.str(), session.host()};
+  const Machine machine = this_machine(session, device, parallel::use_threads(session, job.threads));
   parallel::use_exact_float32();
   const data::Dataset images = open_images(job.data, job.data_mode, session, hdf5);
   EvaluationMetrics metrics(job.metrics, evaluated_thing(job.weights, job.watch), session.rank() == 0);

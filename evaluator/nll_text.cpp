@@ -11,7 +11,7 @@ namespace cfm::evaluator {
 namespace {
 
 Json provenance(const NllJob& job, const checkpoint::Weights& weights, const data::Dataset& images,
-                const NllMachine& machine) {
+                const Machine& machine) {
   const checkpoint::WeightsInfo& info = weights.info;
   const data::Fingerprint& fingerprint = images.fingerprint();
   return {{"protocol",
@@ -36,11 +36,7 @@ Json provenance(const NllJob& job, const checkpoint::Weights& weights, const dat
             {"shape", {images.image_shape().channels, images.image_shape().height, images.image_shape().width}},
             {"fingerprint", fingerprint.files},
             {"images_fingerprint", fingerprint.images}}},
-          {"machine",
-           {{"ranks", machine.ranks},
-            {"device", machine.device},
-            {"threads_a_rank", machine.threads},
-            {"host", machine.host}}},
+          {"machine", to_json(machine)},
           {"source_revision", source_revision()},
           {"written", utc_now()}};
 }
@@ -48,7 +44,7 @@ Json provenance(const NllJob& job, const checkpoint::Weights& weights, const dat
 }  // namespace
 
 std::string settings_text(const NllJob& job, const NllPlan& plan, const checkpoint::Weights& weights,
-                          const data::Dataset& images, const NllMachine& machine) {
+                          const data::Dataset& images, const Machine& machine) {
   const flow::LikelihoodConfig& likelihood = plan.likelihood;
   const std::string probes =
       likelihood.divergence == "exact" ? "" : ", " + std::to_string(likelihood.probes) + " probes";
@@ -107,7 +103,7 @@ std::string outcome_text(const NllPlan& plan, const NllSummary& summary, double 
 }
 
 Json result_json(const NllJob& job, const NllPlan& plan, const checkpoint::Weights& weights,
-                 const data::Dataset& images, const NllMachine& machine, const NllSummary& summary,
+                 const data::Dataset& images, const Machine& machine, const NllSummary& summary,
                  const ConvergenceCheck* check, double seconds) {
   Json result{{"format_version", 1}, {"metric", plan.file.metric}, {"tag", plan.file.tag}};
   result.update(json_of(summary, plan.likelihood.repeats));

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "evaluator/machine.h"
 #include "evaluator/nll_check.h"
 #include "evaluator/nll_plan.h"
 #include "evaluator/nll_result.h"
@@ -10,14 +11,9 @@
 
 namespace cfm::evaluator {
 
-struct NllMachine {
-  int ranks = 1, threads = 1;
-  std::string device, host;
-};
-
 // What will be done: a line each for weights, images, likelihood, solver, machine and the result's file.
 std::string settings_text(const NllJob& job, const NllPlan& plan, const checkpoint::Weights& weights,
-                          const data::Dataset& images, const NllMachine& machine);
+                          const data::Dataset& images, const Machine& machine);
 
 // What it will cost: from the seconds of one network call with its gradient.
 std::string cost_text(const NllPlan& plan, int64_t missing, double call_seconds, int ranks);
@@ -27,7 +23,7 @@ std::string outcome_text(const NllPlan& plan, const NllSummary& summary, double 
 
 // The result file. `check`: null without one.
 Json result_json(const NllJob& job, const NllPlan& plan, const checkpoint::Weights& weights,
-                 const data::Dataset& images, const NllMachine& machine, const NllSummary& summary,
+                 const data::Dataset& images, const Machine& machine, const NllSummary& summary,
                  const ConvergenceCheck* check, double seconds);
 
 // "2.98712 +- 0.00310 bits/dim"

@@ -8,6 +8,9 @@
 
 namespace cfm::evaluator {
 
+// Thrown by SharedStop::throw_if_asked through a work that knows no stop.
+struct Stopped {};
+
 // A signal to one rank stops all of them, though they meet only at the end of their work: the rank that got it leaves
 // an empty file, for which the others look every second.
 class SharedStop {
@@ -15,6 +18,10 @@ class SharedStop {
   // `file`: the same on all ranks, and no other start's.
   SharedStop(const StopSignal& signal, std::filesystem::path file);
   bool asked();
+  // To be handed, as a function to call now and then, to what is to end in a Stopped.
+  void throw_if_asked() {
+    if (asked()) throw Stopped{};
+  }
   // Stops all ranks: this one cannot go on.
   void ask();
 

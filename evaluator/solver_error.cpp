@@ -14,8 +14,6 @@
 namespace cfm::evaluator {
 namespace {
 
-struct Stopped {};  // thrown through a solver, which knows no stop: a block of the exact solution takes 4,000 calls
-
 // Samples first .. first + n - 1.
 at::Tensor block_of_states(const flow::SampleVelocity& velocity, const flow::SampleConfig& config,
                            const StatesPass& pass, int64_t first, int64_t n) {
@@ -52,7 +50,7 @@ std::optional<at::Tensor> states_of_share(const flow::SampleVelocity& velocity, 
   SampleProgress progress(session.rank() == 0, share.last - share.first, "errors");
   int64_t done = 0, calls = 0;  // samples of finished blocks; calls of the block under way
   const flow::SampleVelocity watched = [&](const at::Tensor& x, const at::Tensor& t, std::span<const int64_t> samples) {
-    if (pass.stop.asked()) throw Stopped{};
+    pass.stop.throw_if_asked();  // a block of the exact solution takes 4,000 calls
     ++calls;
     if (!config.ode.adaptive())
       progress.done(std::min(share.last - share.first, done + config.net_batch * calls / config.ode.fixed_nfe()));

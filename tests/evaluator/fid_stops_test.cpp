@@ -157,6 +157,57 @@ TEST_F(StoppedFid, StopsOnASignalAndAsksForRequeueing) {
   finished("stopped", 1);
 }
 
+// All samples are drawn, and KID is to take days.
+TEST_F(StoppedFid, StopsOnASignalAmidTheKernelDistance) {
+  test::Running job(
+      command("kernel", 2, "--count=600 --repeats=1 --solver=euler --steps=1 --seed=3 --kid_subsets=100000000"),
+      path("log"));
+  wait_for_blocks(job, "kernel", 2);
+  kill(job.pid(), SIGUSR1);
+  const test::Finished stopped = job.wait();
+  EXPECT_EQ(stopped.exit_code, 75) << stopped.output;
+  EXPECT_TRUE(has(stopped.output, {"KID, precision and recall ", "stopped", "the same command continues"}));
+  EXPECT_FALSE(std::filesystem::exists(parts("kernel") + "/repeat-0.json"));
+}
+
+// A job that follows a run is killed in the midst of a checkpoint's second repeat.
+TEST_F(StoppedFid, OfAWatchingJobThatIsKilledIsTakenOverByAnotherAndEndsInTheSameNumbers) {
+  const auto watching = [](const std::string& weights, int ranks) {
+    std::vector<std::string> words = test::mpirun(ranks);
+    std::istringstream all(CFM_BIN_DIR "/cfm_eval_fid " + weights + " " + digits() + " " + reference() +
+                           " --count=1600 --repeats=2 --solver=midpoint --steps=3 --seed=3 --tag=watched");
+    for (std::string word; all >> word;) words.push_back(word);
+    return words;
+  };
+  const std::string name = "/fid-step_000000100-watched", result = path("run/results") + name;
+  const auto second_repeat_is_begun = [&] {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(result + ".parts", error))
+      if (entry.path().filename().string().starts_with("repeat-1-")) return true;
+    return false;
+  };
+  {
+    test::Running job(watching("--watch=" + path("run"), 0), path("log"));
+    while (!job.ended() && !second_repeat_is_begun()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    ASSERT_FALSE(job.ended()) << job.wait().output;
+    kill(job.pid(), SIGKILL);
+    job.wait();
+  }
+  ASSERT_TRUE(std::filesystem::exists(result + ".claim"));
+  ASSERT_FALSE(std::filesystem::exists(result + ".json"));
+  const test::Finished second = test::run(watching("--watch=" + path("run"), 2), path("log"));
+  EXPECT_EQ(second.exit_code, 0) << second.output;
+  EXPECT_TRUE(has(second.output, {"repeat-0 is kept", "complete"}));
+  EXPECT_FALSE(std::filesystem::exists(result + ".parts"));
+  const test::Finished alone =
+      test::run(watching("--run_dir=" + path("run") + " --results_dir=" + path("alone"), 3), path("log"));
+  ASSERT_EQ(alone.exit_code, 0) << alone.output;
+  const auto numbers = [](const std::string& file) {
+    return numbers_of(json::parse(std::ifstream(file + ".json"), nullptr, /*allow_exceptions=*/false));
+  };
+  EXPECT_EQ(numbers(result), numbers(path("alone") + name));
+}
+
 class SweptFid : public StoppedFid {
  protected:
   static std::vector<std::string> sweep(const std::string& tag, int ranks) {

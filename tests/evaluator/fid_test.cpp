@@ -1,13 +1,20 @@
 // cfm_eval_fid itself, on one rank and on several.
 #include "evaluator/fid.h"
 
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+
 #include "checkpoint/safetensors.h"
 #include "data/image_file.h"
+#include "flow/draws.h"
 #include "support/error_text.h"
 #include "support/feature_sets.h"
 #include "support/fid_program.h"
 #include "support/file_bytes.h"
 #include "support/training_run.h"
+#include "support/unfit_files.h"
 
 namespace cfm::evaluator {
 namespace {
@@ -17,7 +24,24 @@ using test::CommandResult;
 using test::digit_bytes;
 using test::has;
 
-class EvalFid : public test::FidProgram {};
+class EvalFid : public test::FidProgram {
+ protected:
+  static std::string of_classes() { return "--weights_file=" + path("classes.safetensors") + " " + digits() + " "; }
+  static const json& swept() {
+    static const json result = result_of(
+        of_classes() + reference() + " --count=8 --net_batch=4 --sweep --sweep_nfe=2,24 --sweep_tolerances=1e-2,1e-5",
+        "swept", 2, "cache", "fid_sweep");
+    return result;
+  }
+  // The point of a sweep, by its solver and its number of steps or tolerance.
+  static json point_of(const std::string& solver, double setting) {
+    for (const json& one : swept()["curve"])
+      if (one.value("solver", "") == solver && one.value(one.contains("steps") ? "steps" : "tolerance", 0.0) == setting)
+        return one;
+    ADD_FAILURE() << solver << " " << setting << " is not in " << swept();
+    return {{"fid", NAN}, {"nfe", NAN}, {"rms_error", NAN}};
+  }
+};
 
 TEST_F(EvalFid, IsSmallBetweenRealDigitsAndLargeForNoise) {
   std::vector<uint8_t> noise(600 * 64);
@@ -76,6 +100,44 @@ TEST_F(EvalFid, GivesTheSameNumbersOnOneTwoAndThreeRanks) {
   EXPECT_EQ(one["repeats"][1]["first_sample"], 1152);  // whole batches of 64
   EXPECT_NE(one["repeats"][0]["fid"], one["repeats"][1]["fid"]);
   EXPECT_GT(one["repeats"][0]["nfe"].get<double>(), 7);  // 2 for the first step, 6 a step
+}
+
+TEST_F(EvalFid, SaysTheLeastTheMeanAndTheMostOfItsRepeats) {
+  const json result =
+      result_of(of_classes() + reference() + " --count=48 --repeats=3 --solver=euler --steps=2 --net_batch=16",
+                "three-repeats", 2);
+  ASSERT_EQ(result["repeats"].size(), 3U);
+  for (const std::string name : {"fid", "is_10_splits", "is_splits_of_5000", "kid", "precision", "recall"}) {
+    std::vector<double> values;
+    for (const json& repeat : result["repeats"])
+      values.push_back((repeat[name].is_object() ? repeat[name]["mean"] : repeat[name]).get<double>());
+    std::ranges::sort(values);
+    EXPECT_EQ(result[name]["min"].get<double>(), values[0]) << name;
+    EXPECT_EQ(result[name]["max"].get<double>(), values[2]) << name;
+    EXPECT_NEAR(result[name]["mean"].get<double>(), (values[0] + values[1] + values[2]) / 3, 1e-9) << name;
+  }
+  EXPECT_LT(result["fid"]["min"].get<double>(), result["fid"]["max"].get<double>());
+}
+
+// A pixel is another level only where its value stands that near to one's edge.
+TEST_F(EvalFid, ItsImagesHardlyDependOnTheBatchShape) {
+  std::vector<std::vector<uint8_t>> all;
+  for (const std::string shape : {"1", "7", "64"}) {
+    const std::string kept = path("shape" + shape + ".npz");
+    result_of(of_classes() + reference() + " --count=12 --repeats=1 --solver=dp5 --steps=4 --net_batch=" + shape +
+                  " --keep_samples=" + kept,
+              "shape" + shape);
+    all.push_back(data::read_npz(kept).at("arr_0").bytes);
+    ASSERT_EQ(all.back().size(), 12U * 64);
+  }
+  int64_t others = 0;
+  for (size_t i = 0; i < all[0].size(); ++i)
+    for (const size_t shape : {1, 2}) {
+      const int levels = std::abs(all[0][i] - all[shape][i]);
+      EXPECT_LE(levels, 1) << i;
+      others += levels;
+    }
+  EXPECT_LE(others, 4);  // of 1,536: 128 levels 1e-6 apart would make 0.2
 }
 
 TEST_F(EvalFid, OfSamplesThatWereNotKeptIsNotTakenForOneWhoseSamplesWere) {
@@ -196,12 +258,9 @@ TEST_F(EvalFid, DrawsAgainWhatIsDamagedInTheCache) {
 }
 
 TEST_F(EvalFid, SweepsSolversFromOneSetOfNoises) {
-  const json swept = result_of("--weights_file=" + path("classes.safetensors") + " " + digits() + " " + reference() +
-                                   " --count=8 --net_batch=4 --sweep --sweep_nfe=2,24 --sweep_tolerances=1e-2,1e-5",
-                               "swept", 2, "cache", "fid_sweep");
-  EXPECT_EQ(swept["metric"], "fid_sweep");
+  EXPECT_EQ(swept()["metric"], "fid_sweep");
   std::map<std::string, double> errors, nfe;
-  for (const json& point : swept["curve"]) {
+  for (const json& point : swept()["curve"]) {
     const std::string name = point["solver"].get<std::string>() + "/" +
                              (point.contains("steps") ? point["steps"] : point["tolerance"]).dump();
     errors[name] = point["rms_error"];
@@ -214,8 +273,48 @@ TEST_F(EvalFid, SweepsSolversFromOneSetOfNoises) {
   EXPECT_LT(errors.at("dopri5/1e-05"), errors.at("dopri5/0.01"));
   EXPECT_EQ(nfe.at("dp5/4"), 24);
   EXPECT_EQ(nfe.at("dp5/1"), 6);  // its real cost, though 2 was asked for
-  EXPECT_EQ(swept["exact"]["samples"], 8);
+  EXPECT_EQ(swept()["exact"]["samples"], 8);
   EXPECT_GT(nfe.at("dopri5/1e-05"), nfe.at("dopri5/0.01"));
+}
+
+TEST_F(EvalFid, APointOfASweepIsWhatItsSolverGivesAlone) {
+  const std::string common = of_classes() + reference() + " --count=8 --net_batch=4 --repeats=1 ";
+  const json midpoint = result_of(common + "--solver=midpoint --steps=1", "midpoint-alone"),
+             dopri5 = result_of(common + "--atol=1e-2 --rtol=1e-2", "dopri5-alone");
+  EXPECT_EQ(point_of("midpoint", 1)["fid"], midpoint["repeats"][0]["fid"]);
+  EXPECT_EQ(point_of("midpoint", 1)["nfe"], 2);
+  EXPECT_EQ(point_of("dopri5", 1e-2)["fid"], dopri5["repeats"][0]["fid"]);
+  EXPECT_EQ(point_of("dopri5", 1e-2)["nfe"], dopri5["repeats"][0]["nfe"]);
+}
+
+// The solvers by hand, the network in float64, a hundred steps of the fourth order for the exact solution.
+TEST_F(EvalFid, TheErrorsOfASweepAreThoseOfItsSamplesBeforeTheyBecomeBytes) {
+  models::UNet net(network_of_classes(), 2);
+  net.eval();
+  net.to(at::kDouble);
+  const at::NoGradGuard no_grad;
+  const at::Tensor classes = at::arange(8, at::kLong).remainder(3);
+  const auto v = [&](const at::Tensor& x, double t) { return net.forward(x, at::full({8}, t, at::kDouble), classes); };
+  const auto after = [&](int steps, const std::function<at::Tensor(const at::Tensor&, double t, double h)>& slope) {
+    at::Tensor x = flow::keyed_normal(0, Purpose::kSampleNoise, 0, 8, {1, 8, 8}).to(at::kDouble);
+    const double h = 1.0 / steps;
+    for (int i = 0; i < steps; ++i) x = x + slope(x, i * h, h) * h;
+    return x;
+  };
+  const auto euler = [&](const at::Tensor& x, double t, double) { return v(x, t); };
+  const auto midpoint = [&](const at::Tensor& x, double t, double h) { return v(x + v(x, t) * (h / 2), t + h / 2); };
+  const at::Tensor exact = after(100, [&](const at::Tensor& x, double t, double h) {
+    const at::Tensor k1 = v(x, t), k2 = v(x + k1 * (h / 2), t + h / 2), k3 = v(x + k2 * (h / 2), t + h / 2);
+    return (k1 + 2 * k2 + 2 * k3 + v(x + k3 * h, t + h)) / 6;
+  });
+  const auto expect_error = [&](const std::string& solver, int steps, const at::Tensor& x) {
+    const double expected = (x - exact).square().mean().sqrt().item<double>();
+    EXPECT_NEAR(point_of(solver, steps)["rms_error"].get<double>(), expected, 1e-3 * expected)
+        << solver << " " << steps;
+  };
+  expect_error("euler", 2, after(2, euler));
+  expect_error("euler", 24, after(24, euler));
+  expect_error("midpoint", 1, after(1, midpoint));
 }
 
 TEST_F(EvalFid, RefusesWhatWouldNotWorkAtOnceWithExitCode2AndWithoutAResult) {
@@ -232,6 +331,17 @@ TEST_F(EvalFid, RefusesWhatWouldNotWorkAtOnceWithExitCode2AndWithoutAResult) {
   auto network = checkpoint::read_safetensors(path("classes.safetensors"));
   network.tensors.back().second.flatten()[0] = NAN;
   checkpoint::write_safetensors(path("nan_network.safetensors"), network.tensors, network.metadata);
+  test::write_truncated(path("cut_network.safetensors"), path("classes.safetensors"));
+  test::write_weights_of_another_network(path("other_network.safetensors"), network_of_classes());
+  std::filesystem::create_directory(path("none"));
+  test::write_shard_without_images(path("none/images.h5"), {1, 8, 8});
+  const auto doubles = [](std::vector<int64_t> shape, const at::Tensor& values) {
+    data::NumpyArray array{"<f8", std::move(shape), std::vector<uint8_t>(values.nbytes())};
+    std::memcpy(array.bytes.data(), values.const_data_ptr<double>(), values.nbytes());
+    return array;
+  };
+  data::write_npz(path("statistics.npz"), {{"mu", doubles({32}, at::zeros({32}, at::kDouble))},
+                                           {"sigma", doubles({32, 32}, at::eye(32, at::kDouble))}});
   std::filesystem::create_directory(path("empty"));
   test::write_image_npz(path("zero.npz"), {});
   data::write_npz(path("floats.npz"), {{"arr_0", {"<i4", {1}, {0, 0, 0, 0}}}});
@@ -249,7 +359,15 @@ TEST_F(EvalFid, RefusesWhatWouldNotWorkAtOnceWithExitCode2AndWithoutAResult) {
       {weights + " " + reference() + out + " --features=digits:" + path("nan.safetensors"),
        {"nan.safetensors", "not finite"}},
       {"--weights_file=" + path("nan_network.safetensors") + " " + others, {"nan_network.safetensors", "not finite"}},
+      {"--weights_file=" + path("cut_network.safetensors") + " " + others, {"cut_network.safetensors", "truncated"}},
+      {"--weights_file=" + path("other_network.safetensors") + " " + others,
+       {"other_network.safetensors", "tensor", "expected", "the file's own description"}},
       {weights + " " + digits() + out + " --reference=" + path("nothing"), {"--reference", "nothing", "no such"}},
+      {weights + " " + digits() + out + " --reference=" + path("none"), {"none/images.h5", "never written"}},
+      {weights + " " + digits() + out +
+           " --kid_subsets=100 --kid_subset_size=50 --reference_features=9 --reference=" + path("statistics.npz"),
+       {"--kid_subsets=100 does nothing", "--kid_subset_size=50 does nothing", "--reference_features=9 does nothing",
+        "statistics.npz holds statistics alone"}},
       {weights + " " + digits() + out + " --reference=" + path("one.npz"), {"one.npz", "at least 2"}},
       {weights + " " + digits() + out + " --reference=" + path("large.npz"), {"8x8", "1x16x16"}},
       {others + samples_flag(path("empty")), {"--samples", "empty", "no pictures"}},

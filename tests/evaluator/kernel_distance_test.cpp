@@ -49,5 +49,15 @@ TEST(KernelDistance, TakesSmallerSubsetsOfSmallerSetsAndSaysSo) {
   EXPECT_EQ(distance.subsets, 100);
 }
 
+TEST(KernelDistance, IsLeftByWhatIsThrownBetweenTwoSubsets) {
+  struct Enough {};
+  int begun = 0;
+  const auto stop = [&] {
+    if (++begun == 3) throw Enough{};
+  };
+  EXPECT_THROW(kernel_distance(feature_set(60, 8, 1), feature_set(90, 8, 2), 0, {}, stop), Enough);
+  EXPECT_EQ(begun, 3);
+}
+
 }  // namespace
 }  // namespace cfm::evaluator

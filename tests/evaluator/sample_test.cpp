@@ -2,13 +2,16 @@
 #include "evaluator/sample.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iostream>
 
 #include "data/npz.h"
 #include "flow/draws.h"
@@ -97,6 +100,75 @@ TEST_F(SampleProgram, IntegratesTheNetworksVelocityWithEachSamplesLabel) {
       EXPECT_NEAR(found, bytes.const_data_ptr<uint8_t>()[p], 1) << "image " << i << ", pixel " << p;
     }
   }
+}
+
+// Samples 0, 1, ... before they become bytes, as the programs draw them: float32 [count,1,8,8].
+at::Tensor states_of(const std::string& file, const flow::OdeConfig& ode, int64_t net_batch, int64_t count) {
+  WeightsChoice choice;
+  choice.weights_file = file;
+  const checkpoint::Weights weights = load_weights(choice);
+  const NetworkFlow network = network_flow(weights, [](int64_t sample) { return sample % 3; });
+  flow::SampleConfig config;
+  config.ode = ode;
+  config.ode.t_end = network.t_end;
+  config.sigma0 = network.sigma0;
+  config.net_batch = net_batch;
+  config.seed = 5;
+  at::Tensor states = at::empty({count, 1, 8, 8}, at::kFloat);
+  flow::draw_samples(network.velocity, config, 0, count, {1, 8, 8}, at::kCPU,
+                     [&](const flow::SampledImage& image) { states[image.sample].copy_(image.x); });
+  return states;
+}
+
+double largest_difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+
+// Of any two of them.
+double spread_of(const std::vector<at::Tensor>& all) {
+  double spread = 0;
+  for (size_t i = 0; i < all.size(); ++i)
+    for (size_t j = 0; j < i; ++j) spread = std::max(spread, largest_difference(all[i], all[j]));
+  return spread;
+}
+
+// On grids to rounding, of the states' range; on adaptive steps, whose control amplifies it, by less than the solver
+// errs: from 200 steps of the fourth order.
+TEST_F(SampleProgram, HardlyDependsOnTheBatchShape) {
+  models::UNetConfig network = test::tiny_unet(3);
+  network.time_scale = 1;  // a random network at 1000 is no smooth function of time
+  const std::string file = path("smooth.safetensors");
+  test::write_tiny_weights(file, network, 2);
+  constexpr int64_t kCount = 12;
+  const std::vector<int64_t> shapes{1, 7, 64};
+  const auto at_shapes = [&](const flow::OdeConfig& ode) {
+    std::vector<at::Tensor> all;
+    for (const int64_t shape : shapes) all.push_back(states_of(file, ode, shape, kCount));
+    return all;
+  };
+  for (const std::string solver : {"midpoint", "dp5"}) {
+    flow::OdeConfig grid;
+    grid.solver = solver;
+    grid.steps = 6;
+    const std::vector<at::Tensor> all = at_shapes(grid);
+    const double range = (all[0].max() - all[0].min()).item<double>();
+    EXPECT_LE(spread_of(all), 1e-6 * range) << solver;
+    for (size_t i = 0; i < shapes.size(); ++i) {  // and they are what the program writes
+      sampled("--weights_file=" + file + " --count=12 --seed=5 --steps=6 --solver=" + solver +
+                  " --net_batch=" + std::to_string(shapes[i]),
+              "shape.npz");
+      const at::Tensor bytes = flow::to_bytes(all[i]).contiguous();
+      const data::NumpyArray images = data::read_npz(path("shape.npz")).at("arr_0");
+      ASSERT_EQ(images.bytes.size(), bytes.nbytes());
+      EXPECT_EQ(std::memcmp(bytes.const_data_ptr<uint8_t>(), images.bytes.data(), bytes.nbytes()), 0) << shapes[i];
+    }
+  }
+  flow::OdeConfig adaptive, fine;
+  adaptive.solver = flow::kAdaptiveSolver;
+  fine.solver = "rk4";
+  fine.steps = 200;
+  const std::vector<at::Tensor> all = at_shapes(adaptive);
+  const double spread = spread_of(all), error = largest_difference(all[1], states_of(file, fine, 12, kCount));
+  std::cout << "          states at 1e-5: spread over net_batch 1, 7, 64 " << spread << ", error " << error << "\n";
+  EXPECT_LT(spread, error);
 }
 
 // One Euler step from the prior, v by the equations of each objective written out, from the network's own output.

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -49,14 +50,20 @@ class FidProgram : public testing::Test {
     return scratch;
   }
 
+  static models::UNetConfig network_of_classes() {
+    models::UNetConfig network = tiny_unet(3);
+    network.time_scale = 1;  // a random network at 1000 is no smooth function of time
+    return network;
+  }
+
   // 600 real digits as train.h5, 600 others as others.npz, a network that was never trained, and a run of it.
   static void SetUpTestSuite() {
     slot() = std::make_unique<tests::ScratchDirectory>();
+    ::setenv("XDG_CACHE_HOME", path("cache").c_str(), 1);  // of programs that are not told another one
     std::filesystem::create_directories(scratch() / "data");
     write_image_shard(scratch() / "data" / "train.h5", digit_bytes(0, 600));
     write_image_npz(scratch() / "others.npz", digit_bytes(600, 600));
-    models::UNetConfig network = tiny_unet(3);
-    network.time_scale = 1;  // a random network at 1000 is no smooth function of time
+    const models::UNetConfig network = network_of_classes();
     write_tiny_weights(scratch() / "classes.safetensors", network, 2);
     checkpoint::WeightsInfo info;  // of another path: its noise is wide, its end is not 1
     flow::Path ve;
@@ -68,7 +75,10 @@ class FidProgram : public testing::Test {
     write_tiny_weights(scratch() / "ve.safetensors", network, 2, 0, 0, info);
     write_tiny_checkpoint(scratch() / "run", 100, 0, {0.9});
   }
-  static void TearDownTestSuite() { slot().reset(); }
+  static void TearDownTestSuite() {
+    ::unsetenv("XDG_CACHE_HOME");
+    slot().reset();
+  }
 
   static std::string digits() { return "--features=digits:" CFM_SOURCE_DIR "/configs/digits/features.safetensors"; }
   static std::string reference() { return "--reference=" + path("data"); }
