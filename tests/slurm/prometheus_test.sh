@@ -56,7 +56,8 @@ ranks_flags() { CFM_METRICS_TARGETS=all "$CFM_SOURCE/slurm/rank.sh" echo "$@"; }
 # ---- found on both nodes; every panel and rule has data ----
 mkdir -p run/results
 echo '{"metric": "nll", "bits_per_dim": 2.5, "nfe": {"mean": 80}}' >run/results/nll-step_000000020-a1.json
-echo '{"metric": "fid", "fid": {"mean": 4.5}, "repeats": [{"nfe": 40}]}' >run/results/fid-step_000000020-b2.json
+echo '{"metric": "fid", "fid": {"mean": 4.5}, "sfid": {"mean": 5}, "is_10_splits": {"mean": 9}, "is_splits_of_5000": {"mean": 9},
+  "kid": {"mean": 0.1}, "precision": {"mean": 0.75}, "recall": {"mean": 0.5}, "repeats": [{"nfe": 40}]}' >run/results/fid-step_000000020-b2.json
 job=$(CFM_SITE=$work/site.sh submit_training run 2 -- --steps=1000000 --val_data="$work/data/val" --val_every=20 --val_images=20)
 within 60 is up $'n1 127.0.1.1 1\nn2 127.0.1.2 1'
 within 30 is cfm_node_ranks $'n1 127.0.1.1 1\nn2 127.0.1.2 1'
