@@ -2,6 +2,7 @@
 
 #include <gflags/gflags.h>
 
+#include <map>
 #include <sstream>
 
 #include "base/command_line.h"
@@ -258,12 +259,33 @@ TrainConfig config_from_flags(Problems& problems) {
   return config;
 }
 
+// Of numbers of the flow that nothing of this run takes. Those at their defaults may stand there: exported flagfiles
+// hold every flag.
+Problems unused_numbers(const TrainConfig& config) {
+  const flow::Path& path = config.flow_config.path;
+  if (!flow::Path{.path = path.path}.validate().empty()) return {};  // there is no such path: that is said
+  const auto own = flow::path_parameters(path);
+  std::map<std::string, std::string> why;  // by flag
+  for (const char* flag : {"sigma_min", "vp_b0", "vp_b1", "ve_smin", "ve_smax", "polynomial_n"})
+    if (!own.contains(flag)) why[flag] = "--path=" + path.path + " has no such number";
+  if (config.times.time_sampling != "logit_normal")
+    why["logit_mean"] = why["logit_std"] = "it is of --time_sampling=logit_normal";
+  if (config.coupling.coupling != "minibatch_ot") why["ot_block"] = "it is of --coupling=minibatch_ot";
+  Problems problems;
+  for (const FlagSetting& flag : flag_settings(program_help()))
+    if (!flag.is_default && why.contains(flag.name))
+      problems.push_back("--" + flag.name + "=" + flag.value + " does nothing: " + why.at(flag.name) +
+                         ". Leave it out.");
+  return problems;
+}
+
 }  // namespace
 
 TrainConfig train_config_from_flags() {
   Problems problems;
   TrainConfig config = config_from_flags(problems);
   for (const std::string& problem : config.validate()) problems.push_back(problem);
+  for (const std::string& problem : unused_numbers(config)) problems.push_back(problem);
   check_no_problems(problems);
   for (const FlagSetting& flag : flag_settings(program_help())) config.flags[flag.name] = flag.value;
   config.settings = settings_table(program_help());

@@ -213,6 +213,28 @@ TEST(Settings, PairsAndBlocksThatDoNotGoTogetherAreRefusedByName) {
               ElementsAre(AllOf(HasSubstr("--ot_block=30"), HasSubstr("25 slots"), HasSubstr("--data_groups=4"))));
 }
 
+TEST(Settings, NumbersOfTheFlowThatDoNothingAreRefusedByNameUnlessTheyAreTheDefaults) {
+  EXPECT_THAT(
+      [] {
+        config_of({"--path=cosine", "--sigma_min=0.1", "--vp_b0=1", "--vp_b1=9", "--ve_smin=1", "--ve_smax=9",
+                   "--polynomial_n=3", "--logit_mean=1", "--logit_std=2", "--ot_block=4"});
+      },
+      ThrowsMessage<SharedError>(AllOf(
+          HasSubstr("--sigma_min=0.1 does nothing: --path=cosine has no such number"), HasSubstr("--vp_b0=1 does"),
+          HasSubstr("--vp_b1=9 does"), HasSubstr("--ve_smin=1 does"), HasSubstr("--ve_smax=9 does"),
+          HasSubstr("--polynomial_n=3 does"), HasSubstr("--logit_mean=1 does nothing: it is of --time_sampling"),
+          HasSubstr("--logit_std=2 does"), HasSubstr("--ot_block=4 does nothing: it is of --coupling=minibatch_ot"))));
+  EXPECT_NO_THROW(config_of({"--path=cosine", "--sigma_min=1e-5", "--vp_b1=20", "--logit_std=1", "--ot_block=128"}));
+  EXPECT_NO_THROW(config_of({"--path=ve", "--ve_smin=0.1", "--ve_smax=9", "--time_sampling=logit_normal",
+                             "--logit_mean=1", "--coupling=minibatch_ot", "--ot_block=4"}));
+  EXPECT_THAT(
+      [] {
+        config_of({"--path=vpp", "--vp_b1=9"});
+      },
+      ThrowsMessage<SharedError>(
+          AllOf(HasSubstr("--path=vpp: there is no such path"), Not(HasSubstr("--vp_b1=9 does nothing")))));
+}
+
 TEST(InitFrom, ListsEachThingThatWouldMeanSomethingElse) {
   const TrainConfig config = config_of({"--init_from=w.safetensors", "--time_scale=1", "--num_heads=2"});
   checkpoint::WeightsInfo info = weights_of(config_of({}));

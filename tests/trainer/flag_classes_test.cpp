@@ -66,6 +66,8 @@ std::vector<std::string> with_another_value(const FlagSetting& flag) {
       {"dropout", {"--dropout=0.5"}},
       {"ema_decays", {"--ema_decays=0.9"}},
       {"label_drop", {"--label_drop=0.5", "--num_classes=10"}},
+      {"logit_mean", {"--logit_mean=1", "--time_sampling=logit_normal"}},
+      {"logit_std", {"--logit_std=2", "--time_sampling=logit_normal"}},
       {"lr_decay", {"--lr_decay=cosine"}},
       {"lr_floor", {"--lr_floor=1e-9"}},
       {"metrics", {"--metrics="}},
@@ -76,7 +78,9 @@ std::vector<std::string> with_another_value(const FlagSetting& flag) {
       {"num_head_channels", {"--num_head_channels=32"}},
       {"objective", {"--objective=ddpm", "--path=vp"}},
       {"optimizer", {"--optimizer=adamw"}},
+      {"ot_block", {"--ot_block=4", "--coupling=minibatch_ot"}},
       {"path", {"--path=cosine"}},
+      {"polynomial_n", {"--polynomial_n=3", "--path=polynomial"}},
       {"precision", {"--precision=bf16"}},
       {"solver", {"--solver=euler"}},
       {"time_sampling", {"--time_sampling=logit_normal"}},
@@ -84,6 +88,10 @@ std::vector<std::string> with_another_value(const FlagSetting& flag) {
       {"run_dir", {}},
       {"global_batch", {}},
       {"val_every", {"--val_every=5", "--val_data=v"}},
+      {"ve_smax", {"--ve_smax=50", "--path=ve"}},
+      {"ve_smin", {"--ve_smin=0.01", "--path=ve"}},
+      {"vp_b0", {"--vp_b0=0.2", "--path=vp"}},
+      {"vp_b1", {"--vp_b1=10", "--path=vp"}},
   };
   if (const auto own = kOwn.find(flag.name); own != kOwn.end()) return own->second;
   const std::string& now = flag.default_value;
