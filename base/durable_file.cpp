@@ -5,8 +5,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 #include "base/error.h"
@@ -20,6 +18,13 @@ namespace {
   const bool forbidden = errno == EACCES || errno == EPERM || errno == EROFS || errno == EISDIR || errno == ENOTDIR;
   throw Error("cannot " + doing + " " + path.string() + ": " + std::strerror(errno),
               forbidden ? ExitCode::kWontWork : ExitCode::kRetry);
+}
+
+[[noreturn]] void fail_to_read(const std::filesystem::path& path, int number) {
+  const bool lasting = number == ENOENT || number == ENOTDIR || number == EISDIR || number == ENAMETOOLONG ||
+                       number == ELOOP || number == EACCES || number == EPERM;
+  throw Error("cannot read " + path.string() + ": " + std::strerror(number),
+              lasting ? ExitCode::kWontWork : ExitCode::kRetry);
 }
 
 void fsync_path(const std::filesystem::path& path, int flags) {
@@ -88,12 +93,19 @@ void rename_durably(const std::filesystem::path& from, const std::filesystem::pa
 }
 
 std::string read_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream bytes;
-  bytes << in.rdbuf();
-  check(in.good() && !std::filesystem::is_directory(path),
-        "cannot read " + path.string() + ": " + std::strerror(errno));
-  return bytes.str();
+  constexpr size_t kPiece = 1 << 16;
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail_to_read(path, errno);
+  std::string bytes, piece(kPiece, '\0');
+  ssize_t got = 0;
+  do {
+    got = ::read(descriptor, piece.data(), piece.size());
+    if (got > 0) bytes.append(piece, 0, static_cast<size_t>(got));
+  } while (got > 0 || (got < 0 && errno == EINTR));
+  const int number = got < 0 ? errno : 0;
+  ::close(descriptor);
+  if (number != 0) fail_to_read(path, number);
+  return bytes;
 }
 
 }  // namespace cfm

@@ -1,6 +1,6 @@
 #pragma once
-// Files that are either whole on the disk or not there. Every failure is an Error(kRetry) naming the path and errno's
-// text: a full disk may have room later.
+// Files that are either whole on the disk or not there. Every failure is an Error naming the path and errno's text:
+// kRetry where it may pass (a full disk may have room later), kWontWork where it will not.
 
 #include <filesystem>
 #include <string_view>
@@ -35,7 +35,8 @@ void fsync_directory(const std::filesystem::path& directory);
 // Renames and makes the rename durable: the commit of whatever `from` holds. `to` must not exist if it is a directory.
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
 
-// The whole file; Error(kWontWork) if it cannot be read.
+// The whole file. Error(kWontWork) if it is not there, is no file, or may not be read; Error(kRetry) for what may pass
+// (an I/O error, a stale handle, no memory).
 std::string read_file(const std::filesystem::path& path);
 
 }  // namespace cfm

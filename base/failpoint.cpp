@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "base/environment.h"
-#include "base/error.h"
+#include "base/no_room.h"
 
 namespace cfm {
 namespace {
@@ -45,9 +45,9 @@ void failpoint(const char* operation, const std::filesystem::path& path) {
   static std::atomic<int> met = 0;
   if (++met != point->number) return;
   if (point->action == "kill") ::raise(SIGKILL);
-  if (point->action == "fail")
-    throw Error("cannot " + point->operation + " " + path.string() + ": asked to fail by CFM_FAIL_AT",
-                ExitCode::kRetry);
+  const std::string what = "cannot " + point->operation + " " + path.string() + ": asked to fail by CFM_FAIL_AT";
+  if (point->action == "fail") throw Error(what, ExitCode::kRetry);
+  if (point->action == "full") throw NoRoom(what);
   while (!std::filesystem::exists(point->action)) std::this_thread::sleep_for(std::chrono::milliseconds(5));
 }
 

@@ -5,9 +5,9 @@
 
 namespace cfm {
 
-// Called before `operation` (create, write, fsync, fsync_directory, rename, remove) on `path`. With
+// Called before `operation` (open, read, create, write, fsync, fsync_directory, rename, remove) on `path`. With
 // CFM_FAIL_AT=OPERATION:PART:N:ACTION the N-th one (from 1) in this process whose path contains PART meets ACTION: kill
-// (SIGKILL), fail (an Error(kRetry)), or the path of a file, for which it waits.
+// (SIGKILL), fail (an Error(kRetry)), full (NoRoom), or the path of a file, for which it waits.
 void failpoint(const char* operation, const std::filesystem::path& path);
 
 }  // namespace cfm

@@ -17,7 +17,9 @@
 #include "base/durable_file.h"
 #include "base/environment.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/hash.h"
+#include "base/no_room.h"
 #include "base/process_name.h"
 
 namespace cfm {
@@ -90,17 +92,34 @@ bool has_ended(const LeaseHolder& holder, const LeaseHolder& me) {
   return process_name(number_or_zero(holder.process)) != holder.process;
 }
 
+[[noreturn]] void fail(const std::string& doing, const fs::path& file, int number) {
+  const std::string what = "cannot " + doing + " " + file.string() + ": " + std::strerror(number);
+  if (number == ENOSPC || number == EDQUOT) throw NoRoom(what);
+  throw Error(what, ExitCode::kRetry);
+}
+
+// 0 once all of it is on the disk; otherwise errno of what failed.
+int put_durably(int descriptor, const std::string& text) {
+  for (size_t done = 0; done < text.size();) {
+    const ssize_t written = ::write(descriptor, text.data() + done, text.size() - done);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return errno;
+    done += static_cast<size_t>(written);
+  }
+  return ::fsync(descriptor) == 0 ? 0 : errno;
+}
+
 // Creates the file with this text; false if it is there.
 bool create(const fs::path& file, const std::string& text) {
+  failpoint("create", file);
   const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (descriptor < 0 && errno == EEXIST) return false;
-  if (descriptor < 0) throw Error("cannot create " + file.string() + ": " + std::strerror(errno), ExitCode::kRetry);
-  const ssize_t written = ::write(descriptor, text.data(), text.size());
-  const int failure = written == static_cast<ssize_t>(text.size()) && ::fsync(descriptor) == 0 ? 0 : errno;
+  if (descriptor < 0) fail("create", file, errno);
+  const int failure = put_durably(descriptor, text);
   ::close(descriptor);
   if (failure == 0) return true;
   ::unlink(file.c_str());
-  throw Error("cannot write " + file.string() + ": " + std::strerror(failure), ExitCode::kRetry);
+  fail("write", file, failure);
 }
 
 }  // namespace
@@ -151,12 +170,15 @@ void Lease::beat_until_ended() {
       if (wake_.wait_for(lock, times_.beat, [this] { return ending_; })) return;
     }
     const int descriptor = ::open(file_.c_str(), O_RDWR | O_CLOEXEC);
-    if (descriptor < 0) continue;  // lost, or out of sight for now: who asks before a commit is told
+    if (descriptor < 0) continue;  // gone, or out of sight for now: who asks before a commit is told
     const std::string text = text_of(holder_, beat);
     std::string there(text.size(), '\0');
     const ssize_t size = ::pread(descriptor, there.data(), there.size(), 0);
-    if (size > 0 && holder_in(there.substr(0, static_cast<size_t>(size))).id == holder_.id) {
+    const std::string id = holder_in(there.substr(0, static_cast<size_t>(std::max<ssize_t>(size, 0)))).id;
+    if (id == holder_.id) {
       [[maybe_unused]] const ssize_t written = ::pwrite(descriptor, text.data(), text.size(), 0);
+    } else if (!id.empty()) {
+      lost_ = true;
     }
     ::close(descriptor);
   }
@@ -196,6 +218,24 @@ bool LeaseSeeker::shows_life(const std::string& text) {
 
 bool LeaseSeeker::is_held() { return is_there(file_) && shows_life(read_text(file_)); }
 
+std::chrono::milliseconds LeaseSeeker::between_looks() const {
+  return std::min<std::chrono::milliseconds>(times_.beat / 5, std::chrono::milliseconds(500));
+}
+
+bool LeaseSeeker::see_alive(const std::function<bool()>& gave_up,
+                            const std::function<void(const LeaseHolder&)>& waits) {
+  if (!is_held()) return false;
+  std::string first = seen_;
+  waits(holder_);
+  while (!gave_up()) {
+    std::this_thread::sleep_for(between_looks());
+    if (!is_held()) return false;
+    if (first.empty()) first = seen_;  // it was being made
+    if (!seen_.empty() && seen_ != first) return true;
+  }
+  return false;
+}
+
 std::unique_ptr<Lease> LeaseSeeker::try_take() {
   for (int attempt = 0; attempt < 3; ++attempt) {
     if (create(file_, text_of(me_, 0))) return std::unique_ptr<Lease>(new Lease(file_, me_, times_));
@@ -213,7 +253,7 @@ std::unique_ptr<Lease> LeaseSeeker::take_or_see_alive(const std::function<bool()
   std::string first = seen_;
   waits(holder_);
   while (!gave_up()) {
-    std::this_thread::sleep_for(std::min<std::chrono::milliseconds>(times_.beat / 5, std::chrono::milliseconds(500)));
+    std::this_thread::sleep_for(between_looks());
     lease = try_take();
     if (lease) return lease;
     if (first.empty()) first = seen_;  // it was being made

@@ -3,6 +3,7 @@
 // that is created exclusively, names its holder, and beats. Clocks of different machines are never compared: an
 // observer calls a lease stale when it has not beaten for long enough by the observer's own clock.
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
@@ -43,6 +44,9 @@ class Lease {
   Lease& operator=(const Lease&) = delete;
   // Whether the file still says so: looked up now, not remembered. To be asked before every commit.
   bool held() const;
+  // Whether a beat has found another's name in the file: remembered and cheap, for who wants to know between commits.
+  // False does not say that it is held.
+  bool lost() const { return lost_; }
   const std::filesystem::path& file() const { return file_; }
 
  private:
@@ -56,11 +60,12 @@ class Lease {
   std::mutex mutex_;
   std::condition_variable wake_;
   bool ending_ = false;
+  std::atomic<bool> lost_ = false;
   std::thread thread_;  // last: it uses all of the above
 };
 
 // A lease that no other asks for: folder/<prefix><id>.lease, by which its holder is found. Error(kRetry) if it cannot
-// be written.
+// be written; a NoRoom where that is why.
 std::unique_ptr<Lease> new_lease(const std::filesystem::path& folder, const std::string& prefix, LeaseTimes times = {});
 
 // One that wants a lease, and remembers what it has seen of its present holder.
@@ -69,11 +74,15 @@ class LeaseSeeker {
   explicit LeaseSeeker(std::filesystem::path file, LeaseTimes times = {});
   // Takes it if nobody holds it, if its holder is known to have ended (a process of this machine that is no more, an
   // earlier attempt of this Slurm job), or if it has not beaten for times.expiry since this seeker first saw that beat.
-  // Error(kRetry) if the file cannot be written.
+  // Error(kRetry) if the file cannot be written; a NoRoom where that is why.
   std::unique_ptr<Lease> try_take();
   // Whether somebody holds it, as far as can be seen; nothing is taken. One that has not been seen to beat for
   // times.expiry, or is known to have ended, does not.
   bool is_held();
+  // Whether it is held by one that lives: looks until the holder has beaten, which shows it. False once nobody holds
+  // it, as is_held() tells; false too if `gave_up`, asked between looks, says so. `waits` is called once if the first
+  // look finds a holder. Nothing is taken.
+  bool see_alive(const std::function<bool()>& gave_up, const std::function<void(const LeaseHolder&)>& waits);
   // Asks until it is taken, or the holder has beaten, which shows that it lives; nullptr then. `gave_up` is asked
   // between looks; nullptr too if it says so. `waits` is called once if the first look finds a holder.
   std::unique_ptr<Lease> take_or_see_alive(const std::function<bool()>& gave_up,
@@ -84,6 +93,7 @@ class LeaseSeeker {
  private:
   using Clock = std::chrono::steady_clock;
   bool make_way(const std::string& seen) const;
+  std::chrono::milliseconds between_looks() const;
   bool shows_life(const std::string& text);  // of the file, as it is now
   const std::filesystem::path file_;
   const LeaseTimes times_;

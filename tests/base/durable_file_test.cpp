@@ -84,7 +84,13 @@ TEST_F(DurableFiles, AreReadBackWhole) {
 
 TEST_F(DurableFiles, ThatCannotBeReadAreNamed) {
   EXPECT_TRUE(has(error_text([&] { read_file(scratch_.path() / "none"); }), {"none", "No such file"}));
-  EXPECT_TRUE(has(error_text([&] { read_file(scratch_.path()); }), {scratch_.path().c_str()}));
+  EXPECT_TRUE(has(error_text([&] { read_file(scratch_.path()); }), {scratch_.path().c_str(), "Is a directory"}));
+}
+
+// Address 0 of a process can never be read: Linux answers with EIO.
+TEST_F(DurableFiles, ThatCannotBeReadForNowMayBeReadLater) {
+  EXPECT_TRUE(has(error_text([&] { read_file("/proc/self/mem"); }, ExitCode::kRetry),
+                  {"cannot read /proc/self/mem", "Input/output error"}));
 }
 
 TEST_F(DurableFiles, RenamesMoveFoldersButNeverOntoAFullOne) {

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "base/durable_file.h"
+#include "base/no_room.h"
 #include "support/error_text.h"
 #include "support/scratch_directory.h"
 
@@ -42,6 +43,18 @@ TEST(Failpoint, FailsAsAWriteDoesThatMaySucceedLater) {
     if (!test::has(text, {"cannot fsync", "one.tmp", "CFM_FAIL_AT"})) ::_exit(1);
   };
   EXPECT_EXIT(in_child("fsync:one:1:fail", work), testing::ExitedWithCode(0), "");
+}
+
+TEST(Failpoint, FailsAsAFullDiskDoes) {
+  const tests::ScratchDirectory folder;
+  const auto work = [&] {
+    try {
+      write_durably(folder / "one", "1");
+    } catch (const NoRoom& error) {
+      ::_exit(error.exit_code() == ExitCode::kRetry ? 3 : 4);
+    }
+  };
+  EXPECT_EXIT(in_child("write:one:1:full", work), testing::ExitedWithCode(3), "");
 }
 
 TEST(Failpoint, OfATextThatIsNoneIsRefused) {

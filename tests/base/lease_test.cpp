@@ -4,13 +4,16 @@
 #include "base/lease.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <thread>
 
 #include "base/error.h"
+#include "support/error_text.h"
 #include "support/file_bytes.h"
 #include "support/scratch_directory.h"
 
@@ -69,6 +72,56 @@ TEST_F(Leases, IsStillHeldWhereItsFileIsOutOfSightForAMoment) {
   back.join();
   std::filesystem::remove(file_);
   EXPECT_FALSE(lease->held());
+}
+
+// Renamed into its place, as whoever takes it over makes a file of his own.
+TEST_F(Leases, ThatIsAnothersNowIsKnownToItsHolderByItsBeatAloneAndNotTouched) {
+  const auto lease = LeaseSeeker(file_, kQuick).try_take();
+  ASSERT_TRUE(lease);
+  std::this_thread::sleep_for(10 * kQuick.beat);
+  EXPECT_FALSE(lease->lost());
+  std::filesystem::rename(file_, folder_ / "aside");
+  std::this_thread::sleep_for(10 * kQuick.beat);
+  EXPECT_FALSE(lease->lost()) << "out of sight is not another's";
+  const auto own = file_;
+  file_ = folder_ / "new";
+  write_foreign("", 0);
+  std::filesystem::rename(file_, own);
+  while (!lease->lost()) std::this_thread::sleep_for(kQuick.beat);
+  EXPECT_TRUE(test::bytes_of(own).starts_with("id=abc\n"));
+  EXPECT_FALSE(lease->held());
+}
+
+TEST_F(Leases, IsSeenAliveByItsBeatAndWhatDoesNotBeatIsNot) {
+  const auto never = [] { return false; };
+  int waits = 0;
+  const auto count = [&](const LeaseHolder&) { ++waits; };
+  LeaseSeeker onlooker(file_, kQuick);
+  EXPECT_FALSE(onlooker.see_alive(never, count)) << "there is none";
+  EXPECT_EQ(waits, 0);
+  {
+    const auto lease = LeaseSeeker(file_, kQuick).try_take();
+    EXPECT_TRUE(onlooker.see_alive(never, count));
+    EXPECT_EQ(waits, 1);
+    EXPECT_FALSE(LeaseSeeker(file_, kQuick).see_alive([] { return true; }, count)) << "it was not waited for";
+    EXPECT_TRUE(lease->held());
+  }
+  write_foreign("", 0);
+  EXPECT_FALSE(onlooker.see_alive(never, count)) << "it has not beaten until it was stale";
+  EXPECT_TRUE(std::filesystem::exists(file_)) << "an onlooker took it";
+}
+
+// The file's size may not be that of a lease: what is written of it by then is no lease.
+TEST_F(Leases, ThatCannotBeWrittenWholeIsNotTakenAndLeavesNothing) {
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit few_bytes{10, before.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &few_bytes);
+  const std::string text = test::error_text([&] { LeaseSeeker(file_, kQuick).try_take(); }, ExitCode::kRetry);
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  EXPECT_TRUE(test::has(text, {"cannot write", file_.c_str(), "File too large"}));
+  EXPECT_FALSE(std::filesystem::exists(file_));
 }
 
 TEST_F(Leases, ThatNoOtherAsksForHasANameOfItsOwn) {
