@@ -1,11 +1,15 @@
 #include "checkpoint/readers.h"
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <system_error>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "checkpoint/store.h"
 
 namespace cfm::checkpoint {
@@ -65,6 +69,23 @@ Hold::Hold(const fs::path& run_dir, int64_t step, LeaseTimes times)
 std::optional<bool> Hold::keeps() {
   if (deletion_.is_held()) return std::nullopt;
   return lease_->held() && is_committed(run_dir_, step_);
+}
+
+HeldStep hold_chosen(const fs::path& run_dir, const std::function<int64_t()>& choose) {
+  constexpr std::chrono::milliseconds kBetweenLooks{100};
+  for (;;) {
+    const int64_t step = choose();
+    std::unique_ptr<Hold> hold;
+    try {
+      hold = std::make_unique<Hold>(run_dir, step);
+    } catch (const Error& e) {
+      warn(step_name(step) + " is read without a hold, and may be deleted before its end: " + e.what());
+      return {step, nullptr};
+    }
+    std::optional<bool> keeps = hold->keeps();
+    for (; !keeps; keeps = hold->keeps()) std::this_thread::sleep_for(kBetweenLooks);
+    if (*keeps) return {step, std::move(hold)};
+  }
 }
 
 Follower::Follower(const fs::path& run_dir, const std::string& task, LeaseTimes times)

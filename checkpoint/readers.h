@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -22,7 +23,7 @@ class Hold {
   // Error(kRetry) if RUN/readers cannot be written.
   Hold(const std::filesystem::path& run_dir, int64_t step, LeaseTimes times = {});
   // Whether the checkpoint is there, and then stays as long as this. Nothing while checkpoints are being deleted: to be
-  // asked again.
+  // asked again. Error(kRetry) if that cannot be told for now.
   std::optional<bool> keeps();
 
  private:
@@ -31,6 +32,14 @@ class Hold {
   const std::unique_ptr<Lease> lease_;
   LeaseSeeker deletion_;
 };
+
+struct HeldStep {
+  int64_t step = 0;
+  std::unique_ptr<Hold> hold;  // empty where RUN/readers cannot be written, which is said
+};
+// The checkpoint that `choose` names, held for as long as it is read; waits while checkpoints are being deleted. One
+// that is deleted in between is chosen anew: `choose` then names another, or throws.
+HeldStep hold_chosen(const std::filesystem::path& run_dir, const std::function<int64_t()>& choose);
 
 // A job that is to evaluate every checkpoint of a run. Those of the same task share the work. The last one of a task to
 // end clears away what the task has written.

@@ -1,12 +1,14 @@
 #include "checkpoint/retention.h"
 
 #include <algorithm>
-#include <memory>
+#include <cerrno>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "base/no_room.h"
 #include "checkpoint/unfinished.h"
 
 namespace cfm::checkpoint {
@@ -37,19 +39,30 @@ void Retention::leave_what_is_wanted(std::vector<int64_t>& steps) {
   std::ranges::reverse(steps);
 }
 
+// Nothing where another's announcement stands: of a trainer of another machine that was killed; the next save sees its
+// end. An empty one where the disk has no room for it: that is no reason to keep what fills it.
+std::optional<std::unique_ptr<Lease>> Retention::announce() try {
+  const fs::path folder = deletion_lease(config_.run_dir).parent_path();
+  std::error_code error;
+  fs::create_directories(folder, error);
+  const std::string problem = "cannot make " + folder.string() + ": " + error.message();
+  if (error.value() == ENOSPC || error.value() == EDQUOT) throw NoRoom(problem);
+  if (error) throw Error(problem, ExitCode::kRetry);
+  std::unique_ptr<Lease> announced = deletion_.try_take();
+  if (!announced) return std::nullopt;
+  return announced;
+} catch (const NoRoom& e) {
+  warn(std::string("old checkpoints are deleted unannounced, to make room: ") + e.what());
+  return std::unique_ptr<Lease>();
+}
+
 // Announced first: who makes a hold from now on waits for the end of this, and sees what is left.
 std::vector<fs::path> Retention::rename_old_ones() {
   std::vector<fs::path> renamed;
   std::vector<int64_t> steps = old_ones();
   if (steps.empty() || !config_.still_owned()) return renamed;
-  std::unique_ptr<Lease> announced;
-  try {
-    fs::create_directories(deletion_lease(config_.run_dir).parent_path());
-    announced = deletion_.try_take();
-    if (!announced) return renamed;    // of a trainer of another machine that was killed: the next save sees its end
-  } catch (const std::exception& e) {  // a full disk is no reason to keep what fills it
-    warn(std::string("old checkpoints are deleted unannounced: ") + e.what());
-  }
+  const auto announced = announce();
+  if (!announced) return renamed;
   leave_what_is_wanted(steps);
   for (const int64_t step : steps) {
     if (!config_.still_owned()) break;
@@ -60,21 +73,29 @@ std::vector<fs::path> Retention::rename_old_ones() {
       fs::rename(folder, leaving);
       renamed.push_back(leaving);
     } catch (const std::exception& e) {
-      warn("the old checkpoint " + step_name(step) + " is not deleted: " + e.what());
+      undeleted_.push_back("the old checkpoint " + step_name(step) + " is not deleted: " + e.what());
     }
   }
   return renamed;
 }
 
-void Retention::apply() try {
-  for (const fs::path& leaving : rename_old_ones()) {
+void Retention::remove(const fs::path& leaving) {
+  try {
     failpoint("remove", leaving);
-    std::error_code error;
-    fs::remove_all(leaving, error);
-    if (error) warn(leaving.string() + ", an old checkpoint, is not removed: " + error.message());
+    fs::remove_all(leaving);
+  } catch (const std::exception& e) {
+    undeleted_.push_back(leaving.string() + ", an old checkpoint, is not removed: " + e.what());
   }
-} catch (const std::exception& e) {
-  warn(std::string("old checkpoints are not deleted: ") + e.what());  // the save itself is done
+}
+
+Problems Retention::apply() {
+  undeleted_.clear();
+  try {
+    for (const fs::path& leaving : rename_old_ones()) remove(leaving);
+  } catch (const std::exception& e) {
+    undeleted_.push_back(std::string("old checkpoints are not deleted: ") + e.what());
+  }
+  return std::exchange(undeleted_, {});
 }
 
 }  // namespace cfm::checkpoint

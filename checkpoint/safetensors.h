@@ -39,8 +39,9 @@ struct SafetensorsFile {
   NamedTensors tensors;  // CPU, in the file's order of offsets
 };
 
-// Error names the file and what is wrong: a truncated file, a header that is not JSON or over 100 MB, offsets outside
-// the file, overlapping or of another size than dtype and shape give, an unknown dtype.
+// Error(kWontWork) names the file and what is wrong: a truncated file, a header that is not JSON or over 100 MB,
+// offsets outside the file, overlapping or of another size than dtype and shape give, an unknown dtype. Error(kRetry)
+// if it cannot be read for now (checkpoint/input_file.h), here and below.
 SafetensorsFile read_safetensors(const std::filesystem::path& path);
 Metadata read_safetensors_metadata(const std::filesystem::path& path);
 

@@ -1,12 +1,9 @@
 #include "checkpoint/store.h"
 
-#include <algorithm>
 #include <cassert>
-#include <charconv>
-#include <iomanip>
-#include <set>
-#include <sstream>
+#include <map>
 #include <system_error>
+#include <utility>
 
 #include "base/durable_file.h"
 #include "base/log.h"
@@ -18,32 +15,6 @@ namespace cfm::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::string_view kStepPrefix = "step_", kDamaged = ".damaged";
-constexpr const char* kManifest = "manifest.json";
-
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    names.push_back(entry->path().filename().string());
-  }
-  if (error && error != std::errc::no_such_file_or_directory) {
-    throw Error("cannot list " + folder.string() + ": " + error.message(), ExitCode::kRetry);
-  }
-  std::ranges::sort(names);
-  return names;
-}
-
-// Steps of all folders called step_…, whole or not, ascending.
-std::vector<int64_t> steps_in(const fs::path& folder) {
-  std::vector<int64_t> steps;
-  for (const std::string& name : names_in(folder)) {
-    if (const int64_t step = step_of(name); step >= 0) steps.push_back(step);
-  }
-  std::ranges::sort(steps);
-  return steps;
-}
 
 // What the file system refuses (a std::filesystem_error, no memory) becomes an Error that may be transient.
 template <typename Work>
@@ -73,43 +44,6 @@ Problems StoreConfig::validate() const {
   return problems;
 }
 
-std::string step_name(int64_t step) {
-  std::ostringstream name;
-  name << kStepPrefix << std::setw(9) << std::setfill('0') << step;
-  return name.str();
-}
-
-int64_t step_of(const std::string& name) {
-  if (!name.starts_with(kStepPrefix)) return -1;
-  int64_t step = -1;
-  const char* const begin = name.data() + kStepPrefix.size();
-  const char* const end = name.data() + name.size();
-  const auto [stop, error] = std::from_chars(begin, end, step);
-  return error == std::errc() && stop == end && step >= 0 && step_name(step) == name ? step : -1;
-}
-
-fs::path checkpoints_folder(const fs::path& run_dir) { return run_dir / "checkpoints"; }
-
-bool is_committed(const fs::path& run_dir, int64_t step) {
-  std::error_code error;
-  return fs::exists(checkpoints_folder(run_dir) / step_name(step) / kManifest, error);
-}
-
-std::vector<int64_t> committed_steps(const fs::path& run_dir) {
-  std::vector<int64_t> steps = steps_in(checkpoints_folder(run_dir));
-  std::erase_if(steps, [&](int64_t step) { return !is_committed(run_dir, step); });
-  return steps;
-}
-
-Manifest read_manifest(const fs::path& checkpoint_dir) {
-  const fs::path file = checkpoint_dir / kManifest;
-  return manifest_from_json(read_file(file), file.string());
-}
-
-void verify_checkpoint(const fs::path& checkpoint_dir, const Manifest& manifest) {
-  for (const FileRecord& file : manifest.files) verify_file(checkpoint_dir / file.name, file);
-}
-
 Store::Store(const StoreConfig& config, const parallel::MpiSession& session)
     : config_(config),
       session_(session),
@@ -128,6 +62,7 @@ void Store::save(std::vector<Part> parts, Manifest manifest) {
   const int64_t step = manifest.progress.step;
   if (step == last_step_) return;
   last_step_ = step_under_way_ = step;
+  undeleted_.clear();
   under_way_ = std::make_unique<BackgroundSave>(
       [this, step, parts = std::move(parts), manifest = std::move(manifest)](const SaveProgress& progress) {
         const SaveContext context{.config = config_,
@@ -136,7 +71,7 @@ void Store::save(std::vector<Part> parts, Manifest manifest) {
                                   .snapshot = snapshot_,
                                   .unfinished = unfinished_folder(checkpoint_dir(step), writer_)};
         save_replicated(context, parts, manifest, progress);
-        if (session_.rank() == 0) retention_->apply();
+        if (session_.rank() == 0) undeleted_ = retention_->apply();
       });
 }
 
@@ -149,7 +84,7 @@ bool Store::ended() const { return under_way_ && under_way_->ended(); }
 std::optional<SaveOutcome> Store::collect(const std::function<void()>& moves) {
   if (!under_way_) return std::nullopt;
   const std::unique_ptr<BackgroundSave> save = std::move(under_way_);
-  SaveOutcome outcome{.step = step_under_way_, .problem = "", .seconds = 0};
+  SaveOutcome outcome{.step = step_under_way_, .problem = "", .seconds = 0, .undeleted = {}};
   try {
     save->wait(moves);
   } catch (const RunMustEnd&) {
@@ -159,12 +94,13 @@ std::optional<SaveOutcome> Store::collect(const std::function<void()>& moves) {
     last_step_ = -1;
   }
   outcome.seconds = save->seconds();
+  outcome.undeleted = undeleted_;
   return outcome;
 }
 
 void Store::clean_up() const {
   const fs::path folder = checkpoints_folder(config_.run_dir);
-  for (const std::string& name : names_in(folder)) {
+  for (const std::string& name : checkpoint_names(config_.run_dir)) {
     if (!name.starts_with(kStepPrefix) || !name.ends_with(kUnfinished)) continue;
     if (!is_abandoned(folder / name, writer_, session_.host())) {
       warn((folder / name).string() +
@@ -186,31 +122,11 @@ void Store::quarantine(int64_t step, const std::string& why) const {
   warn(why + ". Set aside as " + to.string() + "; looking at the checkpoint before it");
 }
 
-std::string Store::newest_intact_manifest() const {
-  const fs::path folder = checkpoints_folder(config_.run_dir);
-  const std::vector<int64_t> steps = steps_in(folder);
-  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    const fs::path file = checkpoint_dir(*step) / kManifest;
-    if (!fs::exists(file)) {
-      quarantine(*step, checkpoint_dir(*step).string() + " has no " + kManifest + ": damaged");
-      continue;
-    }
-    std::string json = read_file(file);
-    if (manifest_is_intact(json)) {
-      const int64_t recorded = manifest_from_json(json, file.string()).progress.step;
-      check(recorded == *step, file.string() + " is of step " + std::to_string(recorded) +
-                                   ": the folder was renamed; rename it to " + step_name(recorded));
-      return json;
-    }
-    quarantine(*step, file.string() + " is damaged");
-  }
-  for (const std::string& name : names_in(folder)) {
-    check(name.find(kDamaged) == std::string::npos,
-          "every checkpoint in " + folder.string() + " is damaged (" + name +
-              " among them): repair one and rename it back, " +
-              "or move the damaged ones away to start this run again from nothing");
-  }
-  return "";
+std::string Store::newest_to_load() const {
+  std::string json =
+      newest_intact_manifest(config_.run_dir, [&](int64_t step, const std::string& why) { quarantine(step, why); });
+  if (json.empty()) refuse_damaged_ones_only(config_.run_dir);
+  return json;
 }
 
 std::optional<Manifest> Store::load_newest(const std::vector<Part>& parts,
@@ -222,7 +138,7 @@ std::optional<Manifest> Store::load_newest(const std::vector<Part>& parts,
   for (;;) {
     std::string json;
     parallel::agree_on(session_, [&] {
-      if (leads) as_error([&] { json = newest_intact_manifest(); });
+      if (leads) as_error([&] { json = newest_to_load(); });
     });
     json = session_.control().broadcast(json);
     if (json.empty()) return std::nullopt;
@@ -236,19 +152,17 @@ std::optional<Manifest> Store::load_newest(const std::vector<Part>& parts,
     bool damaged = false;
     parallel::agree_on(session_, [&] {
       if (!leads) return;
-      as_error([&] {
-        try {
-          verify_checkpoint(checkpoint_dir(step), *manifest);
-        } catch (const Error& e) {
-          if (e.exit_code() != ExitCode::kWontWork) throw;  // unreadable for now is not damaged
-          damaged = true;
-          quarantine(step, e.what());
-        }
-      });
+      try {
+        reading(config_.run_dir, [&] { verify_checkpoint(checkpoint_dir(step), *manifest); });
+      } catch (const Error& e) {
+        if (e.exit_code() != ExitCode::kWontWork) throw;  // unreadable for now is not damaged
+        damaged = true;
+        as_error([&] { quarantine(step, e.what()); });
+      }
     });
     if (session_.control().any(damaged)) continue;
 
-    parallel::agree_on(session_, [&] { as_error([&] { load(parts, *manifest); }); });
+    parallel::agree_on(session_, [&] { reading(config_.run_dir, [&] { load(parts, *manifest); }); });
     last_step_ = step;
     return manifest;
   }
@@ -264,7 +178,7 @@ void Store::load(const std::vector<Part>& parts, const Manifest& manifest) const
     check(!record.empty(), dir.string() + " holds no " + part.name +
                                ".safetensors, which this run needs: start with the flags " +
                                "that the checkpoint was made with");
-    if (session_.rank() != 0) verify_file(dir / record.key(), record.mapped());
+    if (session_.rank() != 0) verify_after_rank_0(dir / record.key(), record.mapped());
     load_tensors(read_safetensors(dir / record.key()).tensors, part.tensors, (dir / record.key()).string());
   }
   if (session_.rank() != 0) return;

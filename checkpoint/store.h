@@ -2,6 +2,7 @@
 // RUN/checkpoints/step_000012000/: committed by rename, verified on load, the one before taken when the last is
 // damaged.
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -11,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/lease.h"
+#include "checkpoint/committed.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/snapshot.h"
 #include "checkpoint/unfinished.h"
@@ -28,29 +30,12 @@ struct StoreConfig {
   Problems validate() const;
 };
 
-std::string step_name(int64_t step);  // "step_000012000"
-
-// The number of step_000012000; -1 for any other name.
-int64_t step_of(const std::string& name);
-
-// RUN/checkpoints
-std::filesystem::path checkpoints_folder(const std::filesystem::path& run_dir);
-
-// Whether there is a committed checkpoint of this step: a manifest.json in its folder.
-bool is_committed(const std::filesystem::path& run_dir, int64_t step);
-// Steps of committed checkpoints, ascending.
-std::vector<int64_t> committed_steps(const std::filesystem::path& run_dir);
-
-// Reads and verifies the manifest of one committed checkpoint.
-Manifest read_manifest(const std::filesystem::path& checkpoint_dir);
-// Hashes every file of the manifest; Error on the first that differs.
-void verify_checkpoint(const std::filesystem::path& checkpoint_dir, const Manifest& manifest);
-
-// How a save ended: the same on all ranks but for the time.
+// How a save ended: step and problem are the same on all ranks.
 struct SaveOutcome {
   int64_t step = 0;
   std::string problem;  // why it failed; empty: it is committed
   double seconds = 0;   // from save() to its end, retention included
+  Problems undeleted;   // old checkpoints that could not be deleted behind it, and why; rank 0's
 };
 
 class BackgroundSave;
@@ -78,7 +63,8 @@ class Store {
   // none. A damaged one is renamed to step_….damaged by rank 0 and said aloud; SharedError if only damaged ones are
   // left (nobody's run starts again from nothing unasked). `accept` sees the manifest before anything is verified or
   // loaded and may throw to refuse it (that is not damage). Leftovers of saves that nobody will finish are removed
-  // first. Collective.
+  // first. SharedError(kRetry), with everything left as it is, if the newest cannot be read for now, or if a rank reads
+  // other bytes than rank 0, which has found them whole. Collective.
   std::optional<Manifest> load_newest(const std::vector<Part>& parts,
                                       const std::function<void(const Manifest&)>& accept);
 
@@ -90,13 +76,14 @@ class Store {
   int64_t last_step_ = -1;  // loaded or saved last
   Snapshot snapshot_;
   const std::unique_ptr<Retention> retention_;  // rank 0's, of the thread of the save under way
+  Problems undeleted_;                          // the same
   int64_t step_under_way_ = -1;
   std::unique_ptr<BackgroundSave> under_way_;  // last: it uses all of the above
 
   std::filesystem::path checkpoint_dir(int64_t step) const;
   void clean_up() const;
   void quarantine(int64_t step, const std::string& why) const;
-  std::string newest_intact_manifest() const;  // JSON text; empty if there is no checkpoint
+  std::string newest_to_load() const;  // a manifest's JSON text; empty if there is no checkpoint
   void load(const std::vector<Part>& parts, const Manifest& manifest) const;
 };
 

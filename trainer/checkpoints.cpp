@@ -57,6 +57,7 @@ bool Checkpoints::collect() {
   } else {
     report_.checkpoint_failed(save->step, save->problem);
   }
+  for (const std::string& problem : save->undeleted) report_.deletion_failed(save->step, problem);
   return save->problem.empty();
 }
 

@@ -25,7 +25,8 @@ class Checkpoints {
   // Whether this rank has done its part in the save under way; all ranks are told with the step's report.
   bool written() const { return store_.ended(); }
   // What all ranks told of `step`, handed on: says how the save ended, if by that it has. A failed one is said and
-  // counted, and training goes on. SharedError if the run must not. Collective.
+  // counted, and so is an old checkpoint that cannot be deleted; training goes on. SharedError if the run must not.
+  // Collective.
   parallel::StepSummary hear(int64_t step, parallel::StepSummary all);
 
  private:

@@ -1,7 +1,6 @@
 #include "trainer/open_data.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <limits>
 
 #include "base/log.h"
@@ -36,14 +35,11 @@ int64_t groups_of_run(const TrainConfig& config, const parallel::MpiSession& ses
 }  // namespace
 
 std::optional<checkpoint::Manifest> newest_manifest(const std::string& run_dir) {
-  std::error_code error;
-  if (!std::filesystem::is_directory(checkpoint::checkpoints_folder(run_dir), error)) return {};
-  const std::vector<int64_t> steps = checkpoint::committed_steps(run_dir);
-  for (auto step = steps.rbegin(); step != steps.rend(); ++step) try {
-      return checkpoint::read_manifest(checkpoint::checkpoints_folder(run_dir) / checkpoint::step_name(*step));
-    } catch (const Error&) {
-    }
-  return {};
+  const auto passed_over = [](int64_t, const std::string&) {};  // a resume says it
+  const std::string json = checkpoint::newest_intact_manifest(run_dir, passed_over);
+  if (json.empty()) return {};
+  return checkpoint::manifest_from_json(json,
+                                        "the newest manifest in " + checkpoint::checkpoints_folder(run_dir).string());
 }
 
 OpenedData open_data(const TrainConfig& config, const parallel::MpiSession& session, const StopSignal& stop,

@@ -20,7 +20,8 @@ struct OpenedData {
   parallel::NodeLayout layout;  // of the ranks, as the data sees them
 };
 
-// The newest committed checkpoint's manifest that can be read; nothing for a run without one.
+// The newest manifest of a run that is intact; nothing for a run without one. Error(kRetry) if the newest cannot be
+// read for now.
 std::optional<checkpoint::Manifest> newest_manifest(const std::string& run_dir);
 
 // Opens and checks --train_data and --val_data. With data groups a node opens its own files only, or copies of them in

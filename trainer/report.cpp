@@ -134,6 +134,15 @@ void Report::checkpoint_failed(int64_t step, const std::string& problem) {
   events_.write("checkpoint_failed", {{"step", step}, {"failures", failed_checkpoints_}, {"problem", problem}});
 }
 
+void Report::deletion_failed(int64_t step, const std::string& problem) {
+  ++failed_deletions_;
+  if (!speaks_) return;
+  line_.interrupt();
+  warn("behind the checkpoint of step " + std::to_string(step) + ": " + problem + " (" +
+       std::to_string(failed_deletions_) + " so far)");
+  events_.write("deletion_failed", {{"step", step}, {"failures", failed_deletions_}, {"problem", problem}});
+}
+
 void Report::validation(int64_t step, const std::string& weights, const ValidationLoss& loss) {
   std::string bins;
   for (const double of_bin : loss.by_time) bins += " " + number(of_bin, "%.4f");

@@ -38,6 +38,8 @@ class Report {
   // `seconds` from its request to its commit, in `stall_seconds` of which training stood still.
   void checkpoint(int64_t step, double seconds, double stall_seconds);
   void checkpoint_failed(int64_t step, const std::string& problem);
+  // Something behind the checkpoint of `step` could not be deleted. Of rank 0 alone.
+  void deletion_failed(int64_t step, const std::string& problem);
   void validation(int64_t step, const std::string& weights, const ValidationLoss& loss);
   void samples(int64_t step, const std::string& file);
   void end(const checkpoint::Progress& at, bool stopped, int signal);
@@ -51,7 +53,7 @@ class Report {
   RunMetrics& metrics_;
   double smooth_seconds_ = 0;  // a step's, over the last ones
   int64_t first_step_ = 0;
-  int64_t failed_checkpoints_ = 0;
+  int64_t failed_checkpoints_ = 0, failed_deletions_ = 0;
 };
 
 }  // namespace cfm::trainer

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <random>
 #include <thread>
 
@@ -219,19 +220,98 @@ TEST_F(KeptCheckpoints, AreAllOfThemWhereNobodyCanTellWhoReads) {
   scratch_.write("run/readers", "a file");
   EXPECT_TRUE(has(error_text([&] { Hold(config_.run_dir, 100); }, ExitCode::kRetry), {"run/readers"}));
   EXPECT_EQ(saved({100, 200}), (Steps{100, 200}));
+  EXPECT_EQ(retention_.apply().size(), 1U);
 }
 
-// Otherwise it would stay full.
+// Otherwise it would stay full. In a process of its own, for which the announcement finds no room.
 TEST_F(KeptCheckpoints, AreNoMoreOnADiskThatIsTooFullForAnAnnouncement) {
-  const Hold hold(config_.run_dir, 100);
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto work = [&] {
+    ::setenv("CFM_FAIL_AT", "create:deletion.lease:1:full", 1);
+    const Hold hold(config_.run_dir, 100);
+    commit(100);
+    commit(200);
+    commit(300);
+    const Problems undeleted = retention_.apply();
+    const Steps found = committed_steps(config_.run_dir);
+    fs::remove_all(scratch_.path());
+    ::_exit(undeleted.empty() && found == Steps{100, 300} ? 0 : 1);
+  };
+  EXPECT_EXIT(work(), testing::ExitedWithCode(0), "deleted unannounced, to make room");
+}
+
+// A limit on the size of files is no full disk: nothing is gained by deleting what a job may be about to read.
+TEST_F(KeptCheckpoints, AreAllOfThemWhereADeletionCannotBeAnnouncedForAnotherReasonWhichIsSaid) {
+  commit(100);
+  commit(200);
   std::signal(SIGXFSZ, SIG_IGN);
   rlimit before{};
   ::getrlimit(RLIMIT_FSIZE, &before);
   const rlimit few_bytes{10, before.rlim_max};
   ::setrlimit(RLIMIT_FSIZE, &few_bytes);
-  const Steps found = saved({100, 200, 300});
+  const Problems undeleted = retention_.apply();
   ::setrlimit(RLIMIT_FSIZE, &before);
-  EXPECT_EQ(found, (Steps{100, 300}));
+  EXPECT_EQ(committed_steps(config_.run_dir), (Steps{100, 200}));
+  ASSERT_EQ(undeleted.size(), 1U);
+  EXPECT_TRUE(has(undeleted[0], {"not deleted", "deletion.lease", "File too large"}));
+  EXPECT_EQ(retention_.apply(), Problems());
+  EXPECT_EQ(committed_steps(config_.run_dir), Steps{200});
+}
+
+// Each by its own name; a name that is taken by a full folder cannot be renamed to.
+TEST_F(KeptCheckpoints, ThatCannotBeRenamedAreSaidAndTheOthersGo) {
+  for (const int64_t step : {100, 200, 300}) commit(step);
+  scratch_.write("run/checkpoints/step_000000100.deleted.tmp/left", "x");
+  const Problems undeleted = retention_.apply();
+  EXPECT_EQ(committed_steps(config_.run_dir), (Steps{100, 300}));
+  ASSERT_EQ(undeleted.size(), 1U);
+  EXPECT_TRUE(has(undeleted[0], {"step_000000100 is not deleted"}));
+}
+
+TEST_F(KeptCheckpoints, IsTheOneThatWasChosenUntilItsReaderLetsGo) {
+  commit(100);
+  HeldStep held = hold_chosen(config_.run_dir, [] { return 100; });
+  EXPECT_EQ(held.step, 100);
+  EXPECT_EQ(saved({200, 300}), (Steps{100, 300}));
+  held.hold.reset();
+  EXPECT_EQ(saved({400}), Steps{400});
+}
+
+TEST_F(KeptCheckpoints, AreChosenAnewWhereTheFirstChoiceWasDeletedInBetween) {
+  commit(200);
+  Steps choices{200, 100};  // from the back
+  const HeldStep held = hold_chosen(config_.run_dir, [&] {
+    const int64_t step = choices.back();
+    choices.pop_back();
+    return step;
+  });
+  EXPECT_EQ(held.step, 200);
+  EXPECT_TRUE(held.hold->keeps().value());
+  EXPECT_TRUE(choices.empty());
+}
+
+TEST_F(KeptCheckpoints, AreReadWithoutAHoldWhereNoneCanBeMade) {
+  scratch_.write("run/readers", "a file");
+  commit(100);
+  testing::internal::CaptureStderr();
+  const HeldStep held = hold_chosen(config_.run_dir, [] { return 100; });
+  EXPECT_TRUE(has(testing::internal::GetCapturedStderr(), {"step_000000100 is read without a hold", "run/readers"}));
+  EXPECT_EQ(held.step, 100);
+  EXPECT_EQ(held.hold, nullptr);
+}
+
+// What cannot be told is not an absence: a job must not give up a checkpoint that is there.
+TEST_F(KeptCheckpoints, ThatCannotBeSeenForNowAreNotCalledGone) {
+  commit(100);
+  Hold hold(config_.run_dir, 100);
+  const fs::path folder = config_.run_dir / "checkpoints/step_000000100";
+  fs::rename(folder, scratch_ / "aside");
+  fs::create_symlink(folder, folder);  // to itself
+  EXPECT_TRUE(has(error_text([&] { hold.keeps(); }, ExitCode::kRetry), {"step_000000100", "symbolic links"}));
+  fs::remove(folder);
+  EXPECT_FALSE(hold.keeps().value());
+  fs::rename(scratch_ / "aside", folder);
+  EXPECT_TRUE(hold.keeps().value());
 }
 
 }  // namespace

@@ -98,11 +98,6 @@ class CheckpointStore : public testing::Test {
 
 using Names = std::vector<std::string>;
 
-TEST(StepName, HasNineDigitsOrMore) {
-  EXPECT_EQ(step_name(12000), "step_000012000");
-  EXPECT_EQ(step_name(1234567890), "step_1234567890");
-}
-
 TEST(StoreSettings, ListAllProblemsAtOnce) { EXPECT_EQ((StoreConfig{"", -1, -2, -3}).validate().size(), 4U); }
 
 TEST_F(CheckpointStore, LoadsNothingFromARunWithoutCheckpoints) {
@@ -294,6 +289,74 @@ INSTANTIATE_TEST_SUITE_P(
                     std::pair("manifest.json", "flipped"), std::pair("manifest.json", "truncated"),
                     std::pair("manifest.json", "empty"), std::pair("manifest.json", "missing")),
     [](const auto& test) { return std::string(test.param.first).substr(0, 3) + "_" + test.param.second; });
+
+class UnreadableCheckpoint : public CheckpointStore, public testing::WithParamInterface<const char*> {};
+
+// A link to itself: the system does not read it, and says nothing of what is there.
+TEST_P(UnreadableCheckpoint, IsNotDamagedStaysInItsPlaceAndIsLoadedOnceItCanBeRead) {
+  Store store(config_, session());
+  save(store, 100);
+  save(store, 200);
+  session().control().barrier();
+  const fs::path file = dir(200) / GetParam(), aside = config_.run_dir / "aside";
+  on_rank_0([&] {
+    fs::rename(file, aside);
+    fs::create_symlink(file, file);
+  });
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const std::string text = error_text([&] { loaded(); }, ExitCode::kRetry);
+    EXPECT_TRUE(has(text, {file.c_str(), "symbolic links", "not taken for damage", "tries again"}));
+  }
+  EXPECT_EQ(names(), (Names{"step_000000100", "step_000000200"}));
+  on_rank_0([&] { fs::rename(aside, file); });
+  EXPECT_EQ(loaded(), 200);
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryFile, UnreadableCheckpoint,
+                         testing::Values("manifest.json", "model.safetensors", "ema_0.9999.safetensors"),
+                         [](const auto& test) { return std::string(test.param).substr(0, 3); });
+
+// Its folder is a copy of the others': as a machine whose disk or memory errs sees what they see.
+TEST_F(CheckpointStoreOnSeveralRanks, ARankThatReadsOtherBytesThanRankZeroIsNamedAndNothingIsSetAside) {
+  const int last = session().size() - 1;
+  Store store(config_, session());
+  save(store, 100);
+  save(store, 200);
+  session().control().barrier();
+  const fs::path shared = config_.run_dir, copy = shared.string() + "-copy";
+  on_rank_0([&] {
+    fs::copy(shared, copy, fs::copy_options::recursive);
+    test::flip_bit(copy / "checkpoints/step_000000200/ema_0.9999.safetensors", 300);
+  });
+  if (session().rank() == last) config_.run_dir = copy;
+  if (last == 0) {
+    EXPECT_EQ(loaded(), 100) << "what rank 0 itself reads is the checkpoint";
+    return;
+  }
+  const std::string rank = "rank " + std::to_string(last) + " on host " + session().host();
+  EXPECT_TRUE(has(error_text([&] { loaded(); }, ExitCode::kRetry),
+                  {rank.c_str(), copy.c_str(), "ema_0.9999.safetensors", "rank 0 has read it whole"}));
+  config_.run_dir = shared;
+  EXPECT_EQ(names(), (Names{"step_000000100", "step_000000200"}));
+  EXPECT_EQ(loaded(), 200);
+}
+
+TEST_F(CheckpointStore, SaysWhatItCannotDeleteBehindASaveThatIsMadeAllTheSame) {
+  config_.keep_last = 1;
+  on_rank_0([&] { scratch_->write("run/readers", "a file where the folder should be"); });
+  Store store(config_, session());
+  EXPECT_EQ(save(store, 100), "");
+  store.save(parts_of(200), manifest_of(200));
+  const SaveOutcome outcome = store.collect().value();
+  EXPECT_EQ(outcome.problem, "");
+  EXPECT_EQ(outcome.undeleted.size(), session().rank() == 0 ? 1U : 0U);
+  for (const std::string& problem : outcome.undeleted) EXPECT_TRUE(has(problem, {"not deleted", "run/readers"}));
+  EXPECT_EQ(names(), (Names{"step_000000100", "step_000000200"}));
+  on_rank_0([&] { fs::remove(config_.run_dir / "readers"); });
+  EXPECT_EQ(save(store, 300), "");
+  session().control().barrier();
+  EXPECT_EQ(names(), Names{"step_000000300"});
+}
 
 TEST_F(CheckpointStore, NeverStartsFromNothingWhenOnlyDamagedCheckpointsAreLeft) {
   Store store(config_, session());

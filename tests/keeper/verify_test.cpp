@@ -54,6 +54,20 @@ TEST_F(Verify, NamesTheDamagedFileItsBlockAndBothHashesAndGoesOn) {
   EXPECT_EQ(verify("--run_dir=" + run_.string() + " --step=800").exit_code, 2);
 }
 
+// A link to itself: the system does not read it, and says nothing of what is there.
+TEST_F(Verify, WhatCannotBeReadForNowIsNotCalledDamagedAndEndsIn1) {
+  for (const std::string name : {"step_000000800/ema_0.9.safetensors", "step_000001200/manifest.json"}) {
+    fs::rename(file(name), run_ / "aside");
+    fs::create_symlink(file(name), file(name));
+    const CommandResult result = verify("--run_dir=" + run_.string() + (name.ends_with("json") ? " --step=1200" : ""));
+    EXPECT_EQ(result.exit_code, 1) << result.output;
+    EXPECT_TRUE(has(result.output, {file(name).c_str(), "symbolic links"}));
+    EXPECT_EQ(result.output.find("DAMAGED"), std::string::npos) << result.output;
+    fs::rename(run_ / "aside", file(name));
+  }
+  EXPECT_EQ(verify("--run_dir=" + run_.string()).exit_code, 0);
+}
+
 TEST_F(Verify, FindsADamagedManifestARenamedFolderAndAMissingFile) {
   test::flip_bit(file("step_000000800/manifest.json"), 50);
   EXPECT_TRUE(has(verify(file("step_000000800")).output, {"DAMAGED  manifest.json"}));

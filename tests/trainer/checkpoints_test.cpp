@@ -129,5 +129,53 @@ TEST_F(Checkpoints, TheLastOfWhichCannotBeWrittenEndTheRunWithACodeThatSaysRetry
   expect_words(run_to_end(command("run", 2, {})), 0, {"resumed at step 4"});
 }
 
+// A start that meets a read that fails ends with the code that says retry; the next one goes on from the very
+// checkpoint that could not be read.
+TEST_F(Checkpoints, ThatCannotBeReadForNowAreLeftInTheirPlacesAndReadByTheNextStart) {
+  ASSERT_EQ(run_to_end(command("whole", 2, {})).exit_code, 0);
+  ASSERT_EQ(run_to_end(command("run", 2, {"--steps=4"})).exit_code, 0);
+  for (const std::string place :
+       {"open:step_000000004/manifest.json:1", "read:step_000000004/manifest.json:2",
+        "open:step_000000004/exp_avg_sq.safetensors:1", "read:step_000000004/model.safetensors:1",
+        "read:step_000000004/model.safetensors:2", "read:step_000000004/ema_0.9.safetensors:1"}) {
+    SCOPED_TRACE(place);
+    const Finished finished = run_to_end(command("run", 2, {}, place + ":fail"));
+    expect_words(finished, 1, {"asked to fail by CFM_FAIL_AT", "not taken for damage", "the same command tries again"});
+    EXPECT_EQ(finished.output.find("Set aside"), std::string::npos) << finished.output;
+    EXPECT_TRUE(committed("run", 2) && committed("run", 4) && !committed("run", 6));
+  }
+  expect_words(run_to_end(command("run", 2, {})), 0, {"resumed at step 4"});
+  expect_same_tensors("run", "whole", "step_000000006");
+}
+
+TEST_F(Checkpoints, ThatOneRankAloneCannotReadForNowAreLeftInTheirPlacesToo) {
+  ASSERT_EQ(run_to_end(command("run", 2, {"--steps=4"})).exit_code, 0);
+  const std::vector<std::string> program =
+      with_flags(small_run(data_, run_dir("run")), {"--steps=6", "--keep_last=0", "--lr=1e-2"});
+  const std::vector<std::string> on_rank_1{
+      "sh", "-c",
+      "[ $OMPI_COMM_WORLD_RANK != 1 ] || export CFM_FAIL_AT=read:step_000000004/model.safetensors:1:fail; "
+      "exec \"$0\" \"$@\""};
+  const Finished finished = run_to_end(mpirun(2) + on_rank_1 + program);
+  expect_words(finished, 1, {"rank 1 on host", "model.safetensors: asked to fail", "not taken for damage"});
+  EXPECT_TRUE(committed("run", 4));
+  expect_words(run_to_end(mpirun(2) + program), 0, {"resumed at step 4"});
+}
+
+TEST_F(Checkpoints, ThatCannotBeDeletedAreSaidAndCountedAndTrainingGoesOn) {
+  for (const std::string place : {"rename:step_000000002.deleted:1", "create:deletion.lease:1"}) {
+    SCOPED_TRACE(place);
+    std::filesystem::remove_all(run_dir("run"));
+    const Finished finished = run_to_end(command("run", 2, {"--keep_last=1"}, place + ":fail"));
+    expect_words(finished, 0, {"behind the checkpoint of step 4", "(1 so far)", "asked to fail"});
+    const auto failed = events(run_dir("run"), "deletion_failed");
+    ASSERT_EQ(failed.size(), 1U);
+    EXPECT_EQ(failed[0].at("step"), 4);
+    EXPECT_EQ(failed[0].at("failures"), 1);
+    EXPECT_TRUE(events(run_dir("run"), "checkpoint_failed").empty());
+    EXPECT_TRUE(!committed("run", 2) && !committed("run", 4) && committed("run", 6)) << "the next save's turn";
+  }
+}
+
 }  // namespace
 }  // namespace cfm::test
