@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/grouped_number.h"
 #include "base/log.h"
+#include "checkpoint/readers.h"
 #include "checkpoint/store.h"
 #include "checkpoint/weights.h"
 #include "keeper/checksums.h"
@@ -106,8 +107,8 @@ void fill(const ExportJob& job, int64_t step, const fs::path& folder) {
 }  // namespace
 
 void export_checkpoint(const ExportJob& job) {
-  const int64_t step = chosen_step(job);
   check(!fs::exists(job.out), "--out=" + job.out.string() + " is there already: give another name, or remove it");
+  const auto [step, hold] = checkpoint::hold_chosen(job.run_dir, [&] { return chosen_step(job); });
   fs::path unfinished = job.out;
   if (!unfinished.has_filename()) unfinished = unfinished.parent_path();  // DIR/
   const fs::path out = unfinished;

@@ -6,10 +6,11 @@
 #include <charconv>
 #include <set>
 
-#include "base/durable_file.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/number_text.h"
+#include "checkpoint/input_file.h"
+#include "checkpoint/readers.h"
 #include "checkpoint/store.h"
 
 namespace cfm::trainer {
@@ -42,7 +43,7 @@ fs::path checkpoint_of(const BranchPoint& point, const std::string& given) {
 }
 
 std::string manifest_hash(const fs::path& folder) {
-  const std::string text = read_file(folder / "manifest.json");
+  const std::string text = checkpoint::whole_file(folder / "manifest.json");
   return xxh3_128_hex(text.data(), text.size());
 }
 
@@ -78,10 +79,10 @@ std::vector<std::string> load_averages(const fs::path& from, RunState& state) {
   return missing;
 }
 
-// Rank 0 verifies the whole checkpoint, the others what they load, as their own machines read it.
-void verify_what_is_read(const fs::path& from, checkpoint::Manifest manifest, int rank) {
-  if (rank != 0) std::erase_if(manifest.files, [](const auto& file) { return file.name.starts_with("exp_avg"); });
-  checkpoint::verify_checkpoint(from, manifest);
+// What is loaded, as this rank's own machine reads it: rank 0 has verified the whole checkpoint.
+void verify_what_is_loaded(const fs::path& from, const checkpoint::Manifest& manifest) {
+  for (const checkpoint::FileRecord& file : manifest.files)
+    if (!file.name.starts_with("exp_avg")) checkpoint::verify_after_rank_0(from / file.name, file);
 }
 
 void say_sigma_min(const checkpoint::WeightsInfo& info, const TrainConfig& config) {
@@ -91,15 +92,29 @@ void say_sigma_min(const checkpoint::WeightsInfo& info, const TrainConfig& confi
     say("weights    were trained with --sigma_min=" + then->second + ": the run goes on with " + now);
 }
 
+checkpoint::HeldStep hold_verified(const BranchPoint& point, const std::string& given) {
+  checkpoint::HeldStep held = checkpoint::hold_chosen(point.run, [&] {
+    checkpoint_of(point, given);
+    return point.step;
+  });
+  const fs::path from = checkpoint_of(point, given);
+  checkpoint::verify_checkpoint(from, checkpoint::read_manifest(from));
+  return held;
+}
+
 void branch(RunState& state, const TrainConfig& config, const parallel::MpiSession& session) {
   const std::string given = branch_text(config);
+  const BranchPoint point = branch_point(config.branch_from);
   checkpoint::WeightsInfo info;
   std::vector<std::string> missing;
+  checkpoint::HeldStep held;  // rank 0's: the other run's trainer does not delete what is being read
   parallel::agree_on(session, [&] {
-    const BranchPoint point = branch_point(config.branch_from);
+    if (session.rank() == 0) held = hold_verified(point, given);
+  });
+  parallel::agree_on(session, [&] {
     const fs::path from = checkpoint_of(point, given);
     const checkpoint::Manifest manifest = checkpoint::read_manifest(from);
-    verify_what_is_read(from, manifest, session.rank());
+    if (session.rank() != 0) verify_what_is_loaded(from, manifest);
     info = load_weights(from / "model.safetensors", config, given, state);
     missing = load_averages(from, state);
     state.branched_from = checkpoint::Branch{

@@ -34,8 +34,8 @@ std::string branch_problem(const checkpoint::Manifest& manifest, const TrainConf
 
 // Of a run without a checkpoint: loads --init_from into the weights and their averages; or, by --branch_from, weights
 // and averages of a checkpoint whose hashes hold, each average from that of the same decay, or from the weights. The
-// optimizer's moments, step and images_seen begin anew, only the averages' warm-up does not. Nothing if neither was
-// given. Collective.
+// optimizer's moments, step and images_seen begin anew, only the averages' warm-up does not. The checkpoint is held
+// meanwhile (checkpoint/readers.h). Nothing if neither was given. Collective.
 void start_from_weights(RunState& state, const TrainConfig& config, const parallel::MpiSession& session);
 
 }  // namespace cfm::trainer

@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <thread>
 
+#include "checkpoint/retention.h"
 #include "checkpoint/store.h"
 #include "checkpoint/weights.h"
 #include "support/checkpoint_program.h"
@@ -129,6 +132,28 @@ TEST_F(Export, TakesTheNewestStepUnlessOneIsNamed) {
   EXPECT_EQ(checkpoint::load_weights_file(path("first/model.safetensors")).info.step, 1);
   EXPECT_FALSE(fs::exists(path("first/results")));  // of another step
   EXPECT_TRUE(has(bytes_of(path("first/README.md")), {"Nothing was measured"}));
+}
+
+// The run's trainer, played by what it does behind a save, while the checkpoint is being copied.
+TEST_F(Export, HoldsTheCheckpointMeanwhileSoThatTheTrainerDoesNotDeleteIt) {
+  fs::copy(run(), path("busy"), fs::copy_options::recursive);
+  test::Running job(
+      {"env", "CFM_FAIL_AT=read:step_000000001/model.safetensors:1:" + path("go"), test::program("cfm_checkpoint"),
+       "export", "--run_dir=" + path("busy"), "--step=1", "--out=" + path("held")},
+      path("log"));
+  while (!job.ended() && !fs::exists(path("held.tmp"))) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_FALSE(job.ended()) << bytes_of(path("log"));
+  checkpoint::StoreConfig retention;
+  retention.run_dir = path("busy");
+  retention.keep_last = 1;
+  EXPECT_EQ(checkpoint::Retention(retention).apply(), Problems());
+  EXPECT_TRUE(checkpoint::is_committed(path("busy"), 1));
+  test::put_bytes(path("go"), "");
+  const test::Finished finished = job.wait();
+  EXPECT_EQ(finished.exit_code, 0) << finished.output;
+  EXPECT_EQ(test::cfm_checkpoint("verify " + path("held")).exit_code, 0);
+  EXPECT_EQ(checkpoint::Retention(retention).apply(), Problems());
+  EXPECT_FALSE(checkpoint::is_committed(path("busy"), 1));
 }
 
 TEST_F(Export, RefusesWhatIsThereNotThereOrDamagedAndLeavesNothing) {

@@ -4,10 +4,14 @@
 #include <ATen/ops/allclose.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
+#include <thread>
 
+#include "checkpoint/retention.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/store.h"
+#include "support/file_bytes.h"
 #include "support/training_run.h"
 
 namespace cfm::test {
@@ -105,6 +109,34 @@ TEST_F(Branch, IsWrittenDownInManifestEventsAndWeights) {
   // A branch of the branch counts all updates of its averages.
   ASSERT_EQ(train("again", {from("told", 1), "--steps=1"}).exit_code, 0);
   EXPECT_EQ(checkpoint::read_manifest(path("again") / "checkpoints" / "step_000000001").branched_from->updates, 5);
+}
+
+// The other run's trainer, played by what it does behind a save, while the checkpoint is being read.
+TEST_F(Branch, HoldsTheCheckpointThatItReadsSoThatTheOtherRunDoesNotDeleteIt) {
+  std::filesystem::copy(path("trunk"), path("busy"), std::filesystem::copy_options::recursive);
+  const std::string go = path("go").string();
+  const Words armed{"env", "CFM_FAIL_AT=read:step_000000002/ema_0.9.safetensors:1:" + go};
+  Running job(armed + mpirun(2) + with_flags(small_run(data_, path("reader")), {from("busy", 2), "--steps=1"}),
+              path("log"));
+  const auto is_held = [] {
+    std::error_code none;
+    for (const auto& entry : std::filesystem::directory_iterator(path("busy") / "readers", none))
+      if (entry.path().filename().string().starts_with("step_000000002.")) return true;
+    return false;
+  };
+  while (!job.ended() && !is_held()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_FALSE(job.ended()) << bytes_of(path("log"));
+  checkpoint::StoreConfig retention;
+  retention.run_dir = path("busy");
+  retention.keep_last = 1;
+  EXPECT_EQ(checkpoint::Retention(retention).apply(), Problems());
+  EXPECT_TRUE(checkpoint::is_committed(path("busy"), 2));
+  put_bytes(go, "");
+  const Finished finished = job.wait();
+  EXPECT_EQ(finished.exit_code, 0) << finished.output;
+  EXPECT_FALSE(is_held());
+  EXPECT_EQ(checkpoint::Retention(retention).apply(), Problems());
+  EXPECT_FALSE(checkpoint::is_committed(path("busy"), 2));
 }
 
 TEST_F(Branch, ResumesByTheSameCommandBitForBitEvenWhenTheOtherRunIsGone) {
