@@ -18,6 +18,14 @@ double agreed_gradient_norm(const std::vector<at::Tensor>& gradients, const para
   return norm;
 }
 
+void refuse_lost_run(bool lost, const std::string& run_dir, int64_t step) {
+  if (!lost) return;
+  throw SharedError(
+      "the run in " + run_dir + " has been taken over by another job: this one ends behind step " +
+      std::to_string(step) +
+      " without writing. It was taken for dead: if it was only slow to show life, raise --lease_seconds.");
+}
+
 void refuse_endless_skipping(int64_t skipped, int64_t max_skipped, int64_t step) {
   if (skipped < max_skipped) return;
   throw SharedError("step " + std::to_string(step) + ": the gradient was not finite for " + std::to_string(skipped) +

@@ -25,6 +25,7 @@ enum Maximum : size_t {
   kStep,
   kSlowest,
   kUnwritten,
+  kRunLost,
   kPhaseMaxima,
   kPhaseMinima = kPhaseMaxima + kPhases,
   kGpu = kPhaseMinima + kPhases
@@ -46,7 +47,8 @@ parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested, 
   parallel::StepReport report{
       .stop_requested = stop_requested,
       .sums = {measure.losses.sum, measure.data_wait_seconds, measure.exposed_reduce_seconds, own},
-      .maxima = {measure.step_seconds, time_and_rank(own, rank, ranks), measure.checkpoint_written ? 0.0 : 1.0}};
+      .maxima = {measure.step_seconds, time_and_rank(own, rank, ranks), measure.checkpoint_written ? 0.0 : 1.0,
+                 measure.run_lost ? 1.0 : 0.0}};
   report.sums.insert(report.sums.end(), phases.begin(), phases.end());
   report.maxima.insert(report.maxima.end(), phases.begin(), phases.end());
   for (const double seconds : phases) report.maxima.push_back(-seconds);
@@ -59,6 +61,8 @@ parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested, 
 }
 
 bool written_by_all(const parallel::StepSummary& summary) { return summary.maxima[kUnwritten] == 0; }
+
+bool is_run_lost(const parallel::StepSummary& summary) { return summary.maxima[kRunLost] > 0; }
 
 StepOverRanks over_ranks(const parallel::StepSummary& summary, int ranks) {
   const auto slowest = static_cast<int64_t>(summary.maxima[kSlowest]);

@@ -21,6 +21,7 @@ struct StepMeasure {
   int64_t step = 0;                  // the step that was made: 1 is the first
   bool skipped = false;
   bool checkpoint_written = false;  // this rank's part in the save under way
+  bool run_lost = false;            // the run is known to be another's now: rank 0's to say
   parallel::GpuMemory gpu_memory{};
 };
 
@@ -41,6 +42,8 @@ struct StepOverRanks {
 parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested, int rank, int ranks);
 // Whether every rank had checkpoint_written.
 bool written_by_all(const parallel::StepSummary& summary);
+// Whether any rank had run_lost.
+bool is_run_lost(const parallel::StepSummary& summary);
 StepOverRanks over_ranks(const parallel::StepSummary& summary, int ranks);
 
 }  // namespace cfm::trainer

@@ -67,7 +67,11 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
 
   const StepTools tools{config, session, device, draws, state, reducer, loader, phases};
   StepMeasure measure;  // of the step before, while its report is under way
-  const auto hear = [&] { return report.step(measure, checkpoints.hear(measure.step, control.collect())); };
+  const auto hear = [&] {
+    const parallel::StepSummary all = control.collect();
+    refuse_lost_run(is_run_lost(all), config.run_dir, measure.step);
+    return report.step(measure, checkpoints.hear(measure.step, all));
+  };
   int64_t skipped = 0;
   bool stopping = false;
   const int64_t first_step = at.step + 1;
@@ -91,6 +95,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
                .step = at.step,
                .skipped = made.skipped,
                .checkpoint_written = checkpoints.written(),
+               .run_lost = lease && lease->lost(),
                .gpu_memory = parallel::gpu_memory(device)};
     control.post(to_report(measure, stop.raised() != 0, session.rank(), session.size()));
     // now: whoever watches the start waits for it

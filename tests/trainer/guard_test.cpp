@@ -4,7 +4,9 @@
 
 #include <cmath>
 
+#include "parallel/step_control.h"
 #include "support/mpi_tests.h"
+#include "trainer/step_measure.h"
 
 namespace cfm::trainer {
 namespace {
@@ -25,6 +27,21 @@ TEST(AgreedGradientNorm, NotFiniteOnRankZeroIsNotFiniteOnAll) {
 TEST(FiniteOrNan, PoisonsTheWeightOfALossThatIsNotFinite) {
   EXPECT_EQ(finite_or_nan(0.25, at::full({}, 3.0)).item<double>(), 0.25);
   EXPECT_TRUE(std::isnan(finite_or_nan(0.25, at::full({}, INFINITY)).item<double>()));
+}
+
+TEST(LostRun, EndsTheRunOnEveryRankIfOneSaysSo) {
+  StepMeasure measure;
+  measure.run_lost = session().rank() == 0;
+  const int size = session().size();
+  for (const bool lost : {true, false}) {
+    if (!lost) measure.run_lost = false;
+    parallel::StepControl control(session());
+    control.post(to_report(measure, false, session().rank(), size));
+    const bool known = is_run_lost(control.collect());
+    EXPECT_EQ(known, lost);
+  }
+  EXPECT_NO_THROW(refuse_lost_run(false, "runs/digits", 7));
+  EXPECT_THROW(refuse_lost_run(true, "runs/digits", 7), SharedError);
 }
 
 TEST(EndlessSkipping, EndsTheRunAtTheLimitAndNotBefore) {

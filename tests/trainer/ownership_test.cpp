@@ -25,9 +25,10 @@ class Ownership : public testing::Test {
     while (!job.ended() && losses(run_).size() < 3) std::this_thread::sleep_for(milliseconds(5));
   }
   bool saved() const { return std::filesystem::exists(run_ / "checkpoints"); }
-  // As a trainer of another machine leaves it.
+  // As a trainer of another machine leaves it: a file of its own in the place of what was there.
   void put_foreign_lease() const {
-    put_bytes(lease_, "id=abc\nhost=n77\nspace=x\nprocess=4711-9\njob=\nattempt=0\nbeat=00000000000000000007\n");
+    put_bytes(run_ / "new", "id=abc\nhost=n77\nspace=x\nprocess=4711-9\njob=\nattempt=0\nbeat=00000000000000000007\n");
+    std::filesystem::rename(run_ / "new", lease_);
   }
   static void expect_words(const Finished& finished, int exit_code, const std::vector<std::string>& words) {
     EXPECT_EQ(finished.exit_code, exit_code) << finished.output;
@@ -75,9 +76,25 @@ TEST_F(Ownership, ThatIsLostEndsTheTrainerAtItsNextSaveWithoutWriting) {
   wait_for_steps(job);
   put_foreign_lease();
   kill(job.pid(), SIGUSR1);
-  expect_words(job.wait(), 2, {"taken over by another job", "is not saved"});
+  expect_words(job.wait(), 2, {"taken over by another job"});
   EXPECT_TRUE(!saved() || std::filesystem::is_empty(run_ / "checkpoints"));
   EXPECT_TRUE(bytes_of(lease_).starts_with("id=abc\n")) << "another's lease was touched";
+}
+
+// Nothing is due to be saved, and nobody asks the trainer to stop.
+TEST_F(Ownership, ThatIsLostEndsTheTrainerAtItsNextBeatWithoutWriting) {
+  for (const int ranks : {1, 3}) {
+    std::filesystem::remove_all(run_);
+    Running job(command(ranks, "1000000", {"--lease_seconds=1"}), folder_.path() / "log");
+    wait_for_steps(job);
+    put_foreign_lease();
+    expect_words(
+        job.wait(), 2,
+        {"the run in " + run_.string() + " has been taken over by another job", "without writing", "--lease_seconds"});
+    EXPECT_FALSE(saved());
+    EXPECT_TRUE(events(run_, "stop").empty());
+    EXPECT_TRUE(bytes_of(lease_).starts_with("id=abc\n")) << "another's lease was touched";
+  }
 }
 
 TEST_F(Ownership, IsNotWaitedForLongerThanASignalComes) {
