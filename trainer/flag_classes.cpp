@@ -14,8 +14,8 @@ constexpr FlagRule kRules[]{
     {"allow_other_data", kFree, kUnsaid},
     {"branch_from", kFixed},  // of the start; compared with what the checkpoint says (resume.cpp)
     {"check", kFree, kUnsaid},
-    {"device", kFree, kUnsaid},  // last_bits says it
-    {"init_from", kFree, kUnsaid},
+    {"device", kFree, kUnsaid},   // last_bits says it
+    {"init_from", kFree, kSaid},  // of the start: that another one has no effect now is said (resume.cpp)
     {"lease_seconds", kFree, kUnsaid},
     {"run_dir", kFree, kUnsaid},
     {"seed", kFixed},

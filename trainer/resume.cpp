@@ -2,6 +2,9 @@
 
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
+#include <charconv>
+
 #include "base/log.h"
 #include "base/source_revision.h"
 #include "trainer/start_weights.h"
@@ -27,6 +30,31 @@ std::optional<Values> values_of(const FlagRule& rule, const checkpoint::Manifest
   const auto then = manifest.flags.find(name), now = config.flags.find(name);
   if (now == config.flags.end() || (then == manifest.flags.end() && *rule.before == '\0')) return {};
   return Values{then == manifest.flags.end() ? rule.before : then->second, now->second};
+}
+
+// The numbers of "0.9,0.99", ascending: each has a file of its own, whatever their order. Empty if it is something
+// else.
+std::vector<double> numbers_in(const std::string& text) {
+  std::vector<double> numbers;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at < end) {
+    double number = 0;
+    const auto [stop, error] = std::from_chars(at, end, number);
+    if (error != std::errc() || (stop < end && *stop != ',')) return {};
+    numbers.push_back(number);
+    at = stop < end ? stop + 1 : stop;
+  }
+  std::ranges::sort(numbers);
+  return numbers;
+}
+
+// Whether a flag's values mean the same, or its change means nothing.
+bool is_unchanged(const std::string& name, const Values& values) {
+  if (values.then == values.now) return true;
+  if (name == "init_from") return values.now.empty();  // of the start: it may go once there is a checkpoint
+  const std::vector<double> now = name == "ema_decays" ? numbers_in(values.now) : std::vector<double>();
+  return !now.empty() && numbers_in(values.then) == now;
 }
 
 // What differs between the data of a checkpoint and these; empty if they are the same files.
@@ -55,14 +83,17 @@ std::string ways_out(const FlagChange& change, const TrainConfig& config) {
          "--run_dir, and --branch_from=RUN@STEP.";
 }
 
-std::string text_of(const FlagChange& change, const TrainConfig& config) {
-  std::string line = "--" + change.flag + " was " + shown(change.then) + ", is " + shown(change.now) +
-                     ": the run goes on with " + shown(change.now);
-  if (change.flag == "steps" && config.schedule.lr_decay != "constant") line += ", and --lr decays until then";
-  return line;
-}
-
 }  // namespace
+
+std::string text_of(const FlagChange& change, const TrainConfig& config) {
+  const std::string both = "--" + change.flag + " was " + shown(change.then) + ", is " + shown(change.now);
+  if (change.flag == "init_from")
+    return both +
+           ": it has no effect, for the run goes on from its own checkpoint. To begin from those weights, give "
+           "another --run_dir";
+  const bool moves_decay = change.flag == "steps" && config.schedule.lr_decay != "constant";
+  return both + ": the run goes on with " + shown(change.now) + (moves_decay ? ", and --lr decays until then" : "");
+}
 
 std::vector<FlagChange> flag_changes(const checkpoint::Manifest& manifest, const TrainConfig& config) {
   std::vector<FlagChange> changes;
@@ -71,7 +102,7 @@ std::vector<FlagChange> flag_changes(const checkpoint::Manifest& manifest, const
     const std::string name = rule.name;
     if (name == "check" || name == "branch_from") continue;
     const auto values = values_of(rule, manifest, config, model);
-    if (!values || values->then == values->now) continue;
+    if (!values || is_unchanged(name, *values)) continue;
     changes.push_back({name, values->then, values->now, name == "train_data" ? FlagClass::kFree : rule.flag_class});
   }
   for (const auto& [name, now] : model) {

@@ -21,9 +21,13 @@ struct FlagChange {
   FlagClass flag_class = FlagClass::kFixed;
 };
 
-// Every flag that differs, whatever its class, in the order of flag_rules(); not --check and --branch_from. A folder of
-// --train_data that differs is free: whether its data differ is the fingerprint's matter (resume_problems).
+// Every flag that differs, whatever its class, in the order of flag_rules(); not --check and --branch_from, and not an
+// --init_from that is no longer given. A folder of --train_data that differs is free: whether its data differ is the
+// fingerprint's matter (resume_problems). The numbers of --ema_decays are compared, not how they are written.
 std::vector<FlagChange> flag_changes(const checkpoint::Manifest& manifest, const TrainConfig& config);
+
+// What a resume does with a flag that it may change: "--lr was 0.001, is 0.002: the run goes on with 0.002".
+std::string text_of(const FlagChange& change, const TrainConfig& config);
 
 // A sentence for each thing that a resume may not change and that has changed: both values, and what to do.
 Problems resume_problems(const checkpoint::Manifest& manifest, const TrainConfig& config,

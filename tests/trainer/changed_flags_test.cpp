@@ -116,6 +116,23 @@ TEST_F(ChangedFlags, ThatContinueAreEventsWithBothValuesAndTheStepAndFreeOnesAre
   }
 }
 
+TEST_F(ChangedFlags, AnotherGlobalBatchIsAnEventWithBothSizes) {
+  const Finished finished = resumed({"--global_batch=20"}, 2);
+  ASSERT_EQ(finished.exit_code, 0) << finished.output;
+  const auto changes = events(folder_->path() / "copy", "config_change");
+  ASSERT_EQ(changes.size(), 1U) << finished.output;
+  EXPECT_EQ(changes[0].at("flag"), "global_batch");
+  EXPECT_EQ(changes[0].at("old"), "50");
+  EXPECT_EQ(changes[0].at("new"), "20");
+  EXPECT_EQ(changes[0].at("step"), 1);
+}
+
+TEST_F(ChangedFlags, DecaysThatAreWrittenOtherwiseAreTheSame) {
+  const Finished finished = resumed({"--ema_decays=0.90,0.999"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.output;
+  EXPECT_EQ(finished.output.find("ema_decays was"), std::string::npos) << finished.output;
+}
+
 TEST_F(ChangedFlags, OtherDataThatAreAllowedAreAnEventToo) {
   const Finished finished = resumed({"--train_data=" + other_data_, "--allow_other_data=true"});
   ASSERT_EQ(finished.exit_code, 0) << finished.output;

@@ -96,6 +96,15 @@ TEST(Changes, MoreStepsMoveADecayAndFewerThanWereMadeLeaveNothingToGoOnWith) {
   EXPECT_EQ(with_steps("cosine", 700, "500"), Flags());
 }
 
+TEST(Changes, WeightsToStartFromAreSaidToHaveNoEffectUnlessTheyAreThoseOfThen) {
+  EXPECT_THAT(changes({}, {"--init_from=w"}),
+              ElementsAre(AllOf(HasSubstr("--init_from was empty, is w"), HasSubstr("no effect"),
+                                HasSubstr("another --run_dir"), Not(HasSubstr("goes on with")))));
+  EXPECT_THAT(changes({"--init_from=v"}, {"--init_from=w"}), ElementsAre(HasSubstr("--init_from was v, is w")));
+  EXPECT_EQ(changes({"--init_from=w"}, {"--init_from=w"}), Flags());
+  EXPECT_EQ(changes({"--init_from=w"}, {}), Flags());
+}
+
 TEST(Changes, AnotherProgramAndOtherLastBitsAreSaid) {
   checkpoint::Manifest then = manifest_of_run(config_of({}), 100);
   then.source_revision = "0123456789ab-dirty";

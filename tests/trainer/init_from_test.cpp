@@ -65,7 +65,17 @@ TEST_F(InitFrom, IsForTheStartOnlyAResumeGoesOnFromItsCheckpoint) {
   const Finished second = train("parts", {start, "--steps=4", "--lr=1e-3"});
   ASSERT_EQ(second.exit_code, 0) << second.output;
   EXPECT_NE(second.output.find("resumed at step 2"), std::string::npos) << second.output;
+  EXPECT_EQ(second.output.find("no effect"), std::string::npos) << second.output;
   expect_same_training(folder_->path() / "parts", folder_->path() / "whole", "step_000000004");
+}
+
+TEST_F(InitFrom, OfOtherWeightsIsSaidToHaveNoEffectOnARunThatHasACheckpoint) {
+  const auto start = [](const std::string& file) { return "--init_from=" + weights("first", file); };
+  ASSERT_EQ(train("other", {start("step_000000003/model.safetensors"), "--steps=1", "--lr=1e-3"}).exit_code, 0);
+  const Finished second = train("other", {start("step_000000003/ema_0.9.safetensors"), "--steps=2", "--lr=1e-3"});
+  ASSERT_EQ(second.exit_code, 0) << second.output;
+  EXPECT_NE(second.output.find("resumed at step 1"), std::string::npos) << second.output;
+  EXPECT_NE(second.output.find("ema_0.9.safetensors: it has no effect"), std::string::npos) << second.output;
 }
 
 TEST_F(InitFrom, RefusesWeightsOfAnotherNetworkNamingTheFileAndWhatDiffers) {
