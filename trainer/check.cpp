@@ -51,33 +51,71 @@ void leave_on_signal(const parallel::MpiSession& session, const StopSignal& stop
     throw SharedError("stopped by a signal during --check", ExitCode::kRequeue);
 }
 
-// What a resume would find and change. Returns where the run stands. Collective.
-checkpoint::Progress check_resume(CheckTable& table, const TrainConfig& config, const data::Fingerprint& fingerprint,
-                                  const checkpoint::Metadata& bits, const parallel::MpiSession& session) {
+// What a start would go on from: the text of the newest manifest whose checkpoint is whole, empty if there is none; and
+// what is damaged on the way to it. Reads every byte.
+struct Whole {
   std::string json;
-  table.attempt("resume", [&] {
+  Problems damage;
+};
+Whole newest_whole(const std::string& run_dir) {
+  Whole found;
+  int64_t below = checkpoint::kAnyStep;
+  const auto hear = [&](int64_t step, const std::string& why) {
+    found.damage.push_back(why);
+    below = step;
+  };
+  for (;;) {
+    found.json = checkpoint::newest_intact_manifest(run_dir, hear, below);
+    if (found.json.empty()) return found;
+    const checkpoint::Manifest manifest = checkpoint::manifest_from_json(found.json, "the manifest found");
+    const int64_t step = manifest.progress.step;
+    try {
+      checkpoint::verify_checkpoint(checkpoint::checkpoints_folder(run_dir) / checkpoint::step_name(step), manifest);
+      return found;
+    } catch (const Error& error) {
+      if (error.exit_code() != ExitCode::kWontWork) throw;  // unreadable for now is not damaged
+      hear(step, error.what());
+    }
+  }
+}
+
+// The manifest that a start would go on from; nothing where it begins, or is refused. Collective.
+std::optional<checkpoint::Manifest> check_checkpoints(CheckTable& table, const TrainConfig& config,
+                                                      const parallel::MpiSession& session) {
+  Whole found;
+  std::string damage;
+  const bool readable = table.attempt("resume", [&] {
     if (session.rank() != 0) return;
-    if (const auto found = newest_manifest(config.run_dir)) json = to_json(*found);
+    found = newest_whole(config.run_dir);
+    for (const std::string& each : found.damage) damage += (damage.empty() ? "" : "; ") + each;
+    if (!found.json.empty()) return;
+    check(damage.empty(), damage +
+                              ". No other checkpoint is left: a start sets aside what is damaged and ends with "
+                              "exit code 2. Repair it, or give another --run_dir.");
+    checkpoint::refuse_damaged_ones_only(config.run_dir);
   });
-  json = session.control().broadcast(json);
-  if (json.empty()) {
+  if (!readable) return {};
+  found.json = session.control().broadcast(found.json);
+  damage = session.control().broadcast(damage);
+  if (found.json.empty()) {
     table.ok("resume", "no checkpoint yet: a start begins at step 0");
     return {};
   }
-  const checkpoint::Manifest manifest = checkpoint::manifest_from_json(json, "the newest manifest of the run");
+  auto manifest = checkpoint::manifest_from_json(found.json, "the newest manifest of the run");
+  if (!damage.empty())
+    table.warn("resume", damage + ". A start sets that aside and takes the checkpoint of step " +
+                             std::to_string(manifest.progress.step) + ".");
+  return manifest;
+}
+
+// What a resume would find and change. Returns where the run stands. Collective.
+checkpoint::Progress check_resume(CheckTable& table, const TrainConfig& config, const data::Fingerprint& fingerprint,
+                                  const checkpoint::Metadata& bits, const parallel::MpiSession& session) {
+  const auto found = check_checkpoints(table, config, session);
+  if (!found) return {};
+  const checkpoint::Manifest& manifest = *found;
   const checkpoint::Progress at = manifest.progress;
   const std::string step = std::to_string(at.step);
-  std::string damage;
-  table.attempt("resume", [&] {
-    if (session.rank() == 0) try {
-        checkpoint::verify_checkpoint(checkpoint::checkpoints_folder(config.run_dir) / checkpoint::step_name(at.step),
-                                      manifest);
-      } catch (const Error& error) {
-        damage = error.what();
-      }
-  });
-  damage = session.control().broadcast(damage);
-  if (!damage.empty()) table.warn("resume", damage + ". A start sets it aside and takes the checkpoint before it.");
   table.ok_if(at.step < config.steps, "resume",
               "from step " + step + " of " + std::to_string(config.steps) +
                   (at.step < config.steps ? "" : ": nothing is left to do; give more --steps"));
@@ -85,7 +123,11 @@ checkpoint::Progress check_resume(CheckTable& table, const TrainConfig& config, 
   for (const FlagChange& change : flag_changes(manifest, config)) {
     const std::string text =
         "--" + change.flag + " was " + change.then + ", is " + change.now + " (" + class_name(change.flag_class) + ")";
-    if (change.flag_class == FlagClass::kFree) table.ok("resume", text);
+    if (change.flag == "init_from") {
+      table.warn("resume", text_of(change, config));
+    } else if (change.flag_class == FlagClass::kFree) {
+      table.ok("resume", text);
+    }
     if (change.flag_class == FlagClass::kContinuing) table.warn("resume", text + ": from step " + step + " on");
   }
   for (const auto& [name, now] : bits) {
@@ -214,7 +256,7 @@ ExitCode check_launch(const TrainConfig& config, const parallel::MpiSession& ses
   const int threads = parallel::use_threads(session, config.threads);
   check_ranks_and_devices(table, config, session, device.value_or(c10::Device(c10::kCPU)), threads);
   check_folder(table, config, session);
-  check_owner(table, config, session);
+  check_owner(table, config, session, stop);
   leave_on_signal(session, stop);
   if (has_device && session.size() <= config.global_batch)
     check_training(table, config, session, stop, hdf5, watchdog, *device, threads);

@@ -100,18 +100,28 @@ void check_folder(CheckTable& table, const TrainConfig& config, const parallel::
   if (good) table.ok("run_dir", text);
 }
 
-void check_owner(CheckTable& table, const TrainConfig& config, const parallel::MpiSession& session) {
+void check_owner(CheckTable& table, const TrainConfig& config, const parallel::MpiSession& session,
+                 const StopSignal& stop) {
+  const std::string longest = number_text(config.lease_seconds) + " s";
   std::string holder;
+  bool lives = false;
   if (session.rank() == 0) {
     LeaseSeeker seeker(fs::path(config.run_dir) / "trainer.lease", lease_times(config.lease_seconds));
-    if (seeker.is_held()) holder = seeker.holder().text();
+    const auto waits = [&](const LeaseHolder& found) {
+      holder = found.text();
+      table.ok("owner", "the run is held by " + holder + ": looking for a sign of life, for " + longest + " at most");
+    };
+    lives = seeker.see_alive([&] { return stop.raised() != 0; }, waits);
   }
   holder = session.control().broadcast(holder);
-  if (holder.empty()) {
+  if (session.control().any(lives)) {
+    table.fail("owner", "the run is trained by " + holder +
+                            ", which is at work: a start now is refused. Wait for its end or stop it, or give another "
+                            "--run_dir.");
+  } else if (holder.empty()) {
     table.ok("owner", "nobody holds the run");
-  } else {
-    table.warn("owner", "the run is held by " + holder + ": a start now is refused while that is at work, and takes " +
-                            "over once it has shown no life for " + number_text(config.lease_seconds) + " s");
+  } else if (stop.raised() == 0) {
+    table.ok("owner", holder + " has shown no life for " + longest + ", or given the run back: a start takes over");
   }
 }
 
@@ -122,7 +132,8 @@ int64_t checkpoints_at_once(const TrainConfig& config, int64_t step) {
   const int64_t for_ever = config.keep_every > 0 && config.checkpoint_every > 0
                                ? multiples(std::lcm(config.keep_every, config.checkpoint_every))
                                : 0;
-  return std::min(made, for_ever + config.keep_last + 1);  // one is there before an older one goes
+  // One is there before an older one goes.
+  return std::min(made, for_ever + config.keep_last + config.keep_unevaluated + 1);
 }
 
 void check_room(CheckTable& table, const TrainConfig& config, const parallel::MpiSession& session, int64_t step,
@@ -139,7 +150,8 @@ void check_room(CheckTable& table, const TrainConfig& config, const parallel::Mp
            gigabytes_text(static_cast<uint64_t>(room)) + " are free in " + place.string();
     check(room >= bytes, text + ". Free some, or give another --run_dir.");
     enough = room + bytes_of_checkpoints(config.run_dir) >= count * bytes;
-    if (!enough) text += ", and it will not do. Free some, or lower --keep_last or raise --keep_every.";
+    if (!enough)
+      text += ", and it will not do. Free some, or lower --keep_last or --keep_unevaluated, or raise --keep_every.";
   });
   if (good) table.ok_if(session.control().any(enough), "room", text);
 }

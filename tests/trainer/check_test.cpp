@@ -8,7 +8,6 @@
 #include <regex>
 #include <thread>
 
-#include "base/durable_file.h"
 #include "support/file_bytes.h"
 #include "support/training_run.h"
 
@@ -139,24 +138,67 @@ TEST_F(Check, OfWeightsThatDoNotFitFails) {
   expect_has(line(finished, "FAIL", "weights"), {"model_channels was 32 there, is 64 here"}, finished);
 }
 
-TEST_F(Check, SaysWhoTrainsTheRunAndLeavesHimAlone) {
+TEST_F(Check, OfARunThatIsTrainedNowFailsAsAStartWouldNamesTheTrainerAndLeavesItAlone) {
   Running job(mpirun(1) + with_flags(small_run(data_, path("busy")), {"--steps=1000000"}), path("busy.log"));
   while (!job.ended() && losses(path("busy")).size() < 2) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   const Finished finished = check("busy", {"--steps=1000000"});
-  EXPECT_EQ(finished.exit_code, 0) << finished.output;
-  expect_has(line(finished, "warn", "owner"), {"held by host ", "process "}, finished);
+  EXPECT_EQ(finished.exit_code, 2) << finished.output;
+  expect_has(line(finished, "FAIL", "owner"), {"trained by host ", "process ", "at work"}, finished);
+  expect_has(finished.output, {"this launch would not work: owner"}, finished);
   kill(job.pid(), SIGUSR1);
   EXPECT_EQ(job.wait().exit_code, 75) << "its lease was not taken";
 }
 
-TEST_F(Check, ADamagedCheckpointIsSaidAndNotSetAside) {
-  std::filesystem::copy(path("run"), path("hurt"), std::filesystem::copy_options::recursive);
-  const auto file = path("hurt/checkpoints/step_000000002/model.safetensors");
-  std::filesystem::resize_file(file, std::filesystem::file_size(file) - 4);
-  const Finished finished = check("hurt", {"--steps=10"});
+// What a trainer of another machine left that was killed: as long as a start would, it waits for a sign of life.
+TEST_F(Check, OfARunWhoseTrainerShowsNoLifeSaysThatAStartTakesOver) {
+  std::filesystem::copy(path("run"), path("left"), std::filesystem::copy_options::recursive);
+  put_bytes(path("left/trainer.lease"), "id=abc\nhost=n77\nspace=x\nprocess=4711-9\njob=\nattempt=0\nbeat=7\n");
+  const auto before = content(path("left"));
+  const Finished finished = check("left", {"--steps=10", "--lease_seconds=1"});
   EXPECT_EQ(finished.exit_code, 0) << finished.output;
-  expect_has(line(finished, "warn", "resume"), {"model.safetensors", "sets it aside"}, finished);
+  expect_has(finished.output, {"held by host n77, process 4711", "a start takes over"}, finished);
+  EXPECT_TRUE(content(path("left")) == before);
+}
+
+// The run's checkpoints of steps 2 and 4; `damage` of the newest is said with the step that a start falls back to.
+TEST_F(Check, OfADamagedCheckpointSaysWhatAStartFallsBackToAndSetsNothingAside) {
+  const auto newest = path("hurt/checkpoints/step_000000004");
+  const std::map<std::string, std::string> damages{
+      {"model.safetensors", "truncated"}, {"manifest.json", "flipped"}, {"exp_avg.safetensors", "missing"}};
+  for (const auto& [name, damage] : damages) {
+    SCOPED_TRACE(name);
+    std::filesystem::remove_all(path("hurt"));
+    std::filesystem::copy(path("run"), path("hurt"), std::filesystem::copy_options::recursive);
+    ASSERT_EQ(train("hurt", {"--steps=4", "--lr=1e-3"}).exit_code, 0);
+    const auto file = newest / name;
+    if (damage == "truncated") std::filesystem::resize_file(file, std::filesystem::file_size(file) - 4);
+    if (damage == "flipped") flip_bit(file, 60);
+    if (damage == "missing") std::filesystem::remove(file);
+    const auto before = content(path("hurt"));
+    const Finished finished = check("hurt", {"--steps=10"});
+    EXPECT_EQ(finished.exit_code, 0) << finished.output;
+    expect_has(line(finished, "warn", "resume"), {name, "A start sets that aside", "checkpoint of step 2"}, finished);
+    expect_has(line(finished, "ok", "resume"), {"from step 2 of 10"}, finished);
+    EXPECT_TRUE(content(path("hurt")) == before);
+    // And so it does.
+    const Finished started = train("hurt", {"--steps=5"});
+    EXPECT_EQ(started.exit_code, 0) << started.output;
+    expect_has(started.output, {"resumed at step 2", "step_000000004.damaged"}, started);
+  }
+}
+
+TEST_F(Check, OfARunWhoseCheckpointsAreAllDamagedFails) {
+  std::filesystem::copy(path("run"), path("lost"), std::filesystem::copy_options::recursive);
+  const auto file = path("lost/checkpoints/step_000000002/model.safetensors");
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) - 4);
+  const Finished finished = check("lost", {"--steps=10"});
+  EXPECT_EQ(finished.exit_code, 2) << finished.output;
+  expect_has(line(finished, "FAIL", "resume"), {"model.safetensors", "No other checkpoint is left"}, finished);
   EXPECT_TRUE(std::filesystem::exists(file));
+  EXPECT_EQ(train("lost", {"--steps=10"}).exit_code, 2) << "as it said";
+  const Finished after = check("lost", {"--steps=10"});
+  EXPECT_EQ(after.exit_code, 2) << after.output;
+  expect_has(line(after, "FAIL", "resume"), {"step_000000002.damaged"}, after);
 }
 
 }  // namespace
