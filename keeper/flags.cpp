@@ -3,6 +3,7 @@
 #include <gflags/gflags.h>
 
 #include <algorithm>
+#include <cassert>
 
 #include "base/unused_flags.h"
 #include "flow/objective.h"
@@ -94,6 +95,28 @@ RunChoice run_from_flags() {
 
 namespace {
 
+bool is_given(const std::string& name) {
+  gflags::CommandLineFlagInfo flag;
+  return gflags::GetCommandLineFlagInfo(name.c_str(), &flag) && !flag.is_default;
+}
+
+// What decides the outputs, leaves no trace in tensors, and was not given.
+std::vector<std::string> assumed_flags(const flow::Path& path) {
+  std::vector<std::string> names{"time_scale", "time_reversed", "time_shift", "use_new_attention_order"};
+  if (FLAGS_num_head_channels < 0) names.emplace_back("num_heads");
+  names.insert(names.end(), {"objective", "path"});
+  for (const auto& [name, value] : flow::path_parameters(path)) names.push_back(name);
+  std::vector<std::string> assumed;
+  for (const std::string& name : names) {
+    if (is_given(name)) continue;
+    const std::vector<FlagSetting> all = flag_settings(program_help());
+    const auto flag = std::ranges::find(all, name, &FlagSetting::name);
+    assert(flag != all.end());
+    assumed.push_back("--" + name + "=" + flag->value);
+  }
+  return assumed;
+}
+
 // The network flags as models::unet_config_from_metadata reads them.
 models::UNetConfig network_from_flags() {
   std::map<std::string, std::string> fields = models::to_metadata(models::UNetConfig{});
@@ -128,6 +151,7 @@ ImportJob import_from_flags() {
   job.time_reversed = FLAGS_time_reversed;
   job.time_shift = FLAGS_time_shift;
   job.trained_pixel_map = FLAGS_trained_pixel_map;
+  job.assumed = assumed_flags(flow.path);
   return job;
 }
 

@@ -145,6 +145,9 @@ void import_weights(const ImportJob& asked) {
       (state.part.empty() ? "" : ", " + state.part + " of " + listed(state.parts)) + ": " +
       grouped(static_cast<int64_t>(parameters.size())) + " tensors, " + grouped(numbers) + " numbers");
   say(meaning_text(job));
+  if (!job.assumed.empty())
+    say("assumed     " + listed(job.assumed) +
+        ": not given, and tensors do not tell. Where one was otherwise in training, the outputs are others");
   if (metadata["trained_pixel_map"] != metadata["pixel_map"])
     say("pixels      the weights were trained with " + job.trained_pixel_map + ", here they are fed " +
         metadata["pixel_map"] + ": at most half a grey level apart where the first is x/127.5 - 1");

@@ -1,6 +1,7 @@
 #include "keeper/state_dict.h"
 
 #include <algorithm>
+#include <map>
 #include <string_view>
 
 #include "base/error.h"
@@ -13,6 +14,8 @@ using Names = std::vector<std::string>;
 
 constexpr std::string_view kAnchor = "time_embed.0.weight";  // every such U-Net has one
 constexpr std::string_view kWrapper = "module.";             // of DataParallel and DistributedDataParallel
+
+constexpr const char* kNoPrefix = ".";  // --part, where other parts have one
 
 constexpr auto kNone = static_cast<size_t>(-1);
 
@@ -43,6 +46,25 @@ size_t prefix_of(const std::string& name, const Names& prefixes) {
   return found;
 }
 
+std::string shown(const std::string& prefix) {
+  return prefix.empty() ? "have no prefix" : "begin with '" + prefix + "'";
+}
+
+// Of each prefix; Error if two would be told apart by nothing.
+Names parts_of(const Names& prefixes, const std::string& file) {
+  Names parts;
+  for (const std::string& prefix : prefixes) {
+    const std::string part = part_of(prefix);
+    parts.push_back(part.empty() && prefixes.size() > 1 ? kNoPrefix : part);
+    const auto same = std::ranges::find(parts, parts.back()) - parts.begin();
+    check(static_cast<size_t>(same) + 1 == parts.size(),
+          file + " holds two U-Nets that --part cannot tell apart: the names of one " +
+              shown(prefixes[static_cast<size_t>(same)]) + ", those of the other " + shown(prefix) +
+              ". Make a file that holds the one that is meant");
+  }
+  return parts;
+}
+
 std::string some_names(const checkpoint::NamedTensors& tensors) {
   constexpr size_t kShown = 5;
   Names names;
@@ -60,9 +82,7 @@ StateDict read_state_dict(const std::filesystem::path& file, const std::string& 
   check(!prefixes.empty(), "--from=" + file.string() +
                                " holds no U-Net with guided-diffusion's names: none of its names ends in '" +
                                std::string(kAnchor) + "'; it holds " + some_names(content.tensors));
-  StateDict state{.file = file, .part = "", .parts = {}, .tensors = {}};
-  state.parts.reserve(prefixes.size());
-  for (const std::string& prefix : prefixes) state.parts.push_back(part_of(prefix));
+  StateDict state{.file = file, .part = "", .parts = parts_of(prefixes, "--from=" + file.string()), .tensors = {}};
   if (part.empty() && prefixes.size() > 1)
     throw Error("--from=" + file.string() + " holds several U-Nets: give --part, one of " + listed(state.parts));
   const size_t chosen =
@@ -71,10 +91,16 @@ StateDict read_state_dict(const std::filesystem::path& file, const std::string& 
         "--part=" + part + ": " + file.string() + " holds " +
             (state.parts == Names{""} ? "one U-Net without a prefix; leave --part out" : listed(state.parts)));
   state.part = state.parts[chosen];
+  std::map<std::string, std::string> taken;  // as it stands in the file, by its name here
   for (const auto& [name, tensor] : content.tensors) {
     const size_t prefix = prefix_of(name, prefixes);
-    if (prefix == chosen) state.tensors.emplace_back(name.substr(prefixes[chosen].size()), tensor);
-    if (prefix == kNone) state.tensors.emplace_back(name, tensor);  // of nothing that is known
+    if (prefix != chosen && prefix != kNone) continue;
+    const std::string here =
+        prefix == chosen ? name.substr(prefixes[chosen].size()) : name;  // of nothing known: as it is
+    const auto [other, is_new] = taken.emplace(here, name);
+    check(is_new, "--from=" + file.string() + " holds '" + here + "' twice, as '" + other->second + "' and as '" +
+                      name + "': remove the one that is not meant");
+    state.tensors.emplace_back(here, tensor);
   }
   return state;
 }
