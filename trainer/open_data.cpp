@@ -1,7 +1,9 @@
 #include "trainer/open_data.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <limits>
+#include <system_error>
 
 #include "base/log.h"
 #include "checkpoint/store.h"
@@ -35,6 +37,9 @@ int64_t groups_of_run(const TrainConfig& config, const parallel::MpiSession& ses
 }  // namespace
 
 std::optional<checkpoint::Manifest> newest_manifest(const std::string& run_dir) {
+  std::error_code error;
+  const auto type = std::filesystem::status(checkpoint::checkpoints_folder(run_dir), error).type();
+  if (type != std::filesystem::file_type::directory && type != std::filesystem::file_type::none) return {};
   const auto passed_over = [](int64_t, const std::string&) {};  // a resume says it
   const std::string json = checkpoint::newest_intact_manifest(run_dir, passed_over);
   if (json.empty()) return {};
