@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -27,6 +28,8 @@ namespace {
               lasting ? ExitCode::kWontWork : ExitCode::kRetry);
 }
 
+bool aligned(const char* at) { return reinterpret_cast<std::uintptr_t>(at) % kDirectBlock == 0; }
+
 void fsync_path(const std::filesystem::path& path, int flags) {
   const int descriptor = ::open(path.c_str(), flags);
   if (descriptor < 0) fail("open", path);
@@ -37,10 +40,11 @@ void fsync_path(const std::filesystem::path& path, int flags) {
 
 }  // namespace
 
-DurableFile::DurableFile(std::filesystem::path path) : path_(std::move(path)) {
+DurableFile::DurableFile(std::filesystem::path path, Through through) : path_(std::move(path)) {
   failpoint("create", path_);
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail("create", path_);
+  direct_ = through == Through::kNothing && ::fcntl(descriptor_, F_SETFL, O_DIRECT) == 0;  // tmpfs, say, refuses
 }
 
 DurableFile::~DurableFile() {
@@ -51,12 +55,22 @@ void DurableFile::append(const void* bytes, size_t size) {
   failpoint("write", path_);
   const char* at = static_cast<const char*>(bytes);
   while (size > 0) {
-    const ssize_t written = ::write(descriptor_, at, size);
+    if (direct_ && (!aligned(at) || size < kDirectBlock)) use_page_cache();
+    const ssize_t written = ::write(descriptor_, at, direct_ ? size - size % kDirectBlock : size);
     if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && errno == EINVAL && direct_) {  // larger blocks than ours, or none
+      use_page_cache();
+      continue;
+    }
     if (written < 0) fail("write", path_);
     at += written;
     size -= static_cast<size_t>(written);
   }
+}
+
+void DurableFile::use_page_cache() {
+  if (::fcntl(descriptor_, F_SETFL, 0) != 0) fail("write", path_);
+  direct_ = false;
 }
 
 void DurableFile::close() {

@@ -7,11 +7,17 @@
 
 namespace cfm {
 
+// Past the page cache, the bytes of a large file cost no core a copy, and push out nothing that others will read.
+enum class Through { kPageCache, kNothing };
+// Where kNothing takes bytes from: memory, and sizes of all pieces but the last, at multiples of this.
+inline constexpr size_t kDirectBlock = 4096;
+
 // An open file to which bytes are appended. close() fsyncs and reports; the destructor only releases the descriptor.
 class DurableFile {
  public:
-  // Creates `path`, or truncates it.
-  explicit DurableFile(std::filesystem::path path);
+  // Creates `path`, or truncates it. `through` is a wish: what a file system or an alignment does not allow goes
+  // through the page cache.
+  explicit DurableFile(std::filesystem::path path, Through through = Through::kPageCache);
   ~DurableFile();
   DurableFile(const DurableFile&) = delete;
   DurableFile& operator=(const DurableFile&) = delete;
@@ -19,8 +25,10 @@ class DurableFile {
   void close();
 
  private:
+  void use_page_cache();
   std::filesystem::path path_;
   int descriptor_ = -1;
+  bool direct_ = false;
 };
 
 // Writes `path` by way of `path`.tmp, fsync and rename: a reader sees the old file or the new one.

@@ -19,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kWrite = 16 << 20;
+static_assert(kWrite % kDirectBlock == 0);
 
 // Work of some ranks: all return, or all throw. What fails now may not fail the next time, unless the run is lost.
 template <typename Work>
@@ -94,7 +95,7 @@ void begin(const SaveContext& context, const fs::path& committed) {
 }
 
 void write_file(const SaveContext& context, const FileRecord& record, const std::function<void()>& moved) {
-  DurableFile file(context.unfinished / record.name);
+  DurableFile file(context.unfinished / record.name, Through::kNothing);
   const std::span<const char> bytes = context.snapshot.bytes(record);
   for (size_t at = 0; at < bytes.size(); at += kWrite) {
     file.append(bytes.data() + at, std::min(kWrite, bytes.size() - at));

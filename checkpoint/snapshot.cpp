@@ -3,11 +3,24 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
+#include "base/durable_file.h"
 #include "checkpoint/block_hasher.h"
 
 namespace cfm::checkpoint {
+namespace {
+
+// As a file that bypasses the page cache takes it.
+at::Tensor aligned_memory(int64_t bytes) {
+  constexpr auto kBlock = static_cast<int64_t>(kDirectBlock);
+  const at::Tensor memory = at::empty({bytes + kBlock}, at::kByte);
+  const auto beyond = static_cast<int64_t>(reinterpret_cast<std::uintptr_t>(memory.const_data_ptr()) % kDirectBlock);
+  return memory.narrow(0, (kBlock - beyond) % kBlock, bytes);
+}
+
+}  // namespace
 
 int64_t Part::tensor_bytes() const {
   int64_t bytes = 0;
@@ -58,7 +71,7 @@ std::span<const char> Snapshot::bytes(const FileRecord& record) const {
 char* Snapshot::room_for(const std::string& file, int64_t bytes) {
   constexpr int64_t kSlack = 4096;  // the header's numbers grow
   at::Tensor& memory = memory_[file];
-  if (!memory.defined() || memory.numel() < bytes) memory = at::empty({bytes + kSlack}, at::kByte);
+  if (!memory.defined() || memory.numel() < bytes) memory = aligned_memory(bytes + kSlack);
   return static_cast<char*>(memory.mutable_data_ptr());
 }
 

@@ -1,9 +1,16 @@
 #include "base/durable_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <csignal>
+#include <cstring>
+#include <vector>
 
 #include "base/error.h"
 #include "support/error_text.h"
@@ -31,6 +38,51 @@ TEST_F(DurableFiles, HoldTheirPiecesInOrder) {
   file.append("two", 3);
   file.close();
   EXPECT_EQ(bytes_of(file_), "one two");
+}
+
+// Pages of the file that the page cache holds.
+int64_t cached_pages(const fs::path& file) {
+  const auto size = static_cast<size_t>(fs::file_size(file));
+  const int descriptor = ::open(file.c_str(), O_RDONLY);
+  void* const mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
+  std::vector<unsigned char> pages((size + 4095) / 4096);
+  EXPECT_EQ(::mincore(mapped, size, pages.data()), 0);
+  ::munmap(mapped, size);
+  ::close(descriptor);
+  return std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return (page & 1) != 0; });
+}
+
+TEST_F(DurableFiles, PastThePageCacheHoldTheSameBytesWhateverTheirSizesAndAlignment) {
+  std::string bytes(300001, ' ');
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>((i * 2654435761U) >> 13);
+  std::vector<char> room(bytes.size() + 2 * kDirectBlock);
+  for (const size_t shift : {size_t{0}, size_t{64}, size_t{1}}) {
+    for (const size_t piece : {bytes.size(), 16 * kDirectBlock, kDirectBlock, size_t{1000}}) {
+      char* from = room.data() + kDirectBlock - reinterpret_cast<uintptr_t>(room.data()) % kDirectBlock + shift;
+      std::memcpy(from, bytes.data(), bytes.size());
+      DurableFile file(file_, Through::kNothing);
+      for (size_t at = 0; at < bytes.size(); at += piece) file.append(from + at, std::min(piece, bytes.size() - at));
+      file.close();
+      EXPECT_TRUE(bytes_of(file_) == bytes) << shift << " " << piece;
+    }
+  }
+}
+
+TEST_F(DurableFiles, PastThePageCacheLeaveNothingButTheTailInIt) {
+  scratch_.write("probe", "");
+  const int probe = ::open((scratch_.path() / "probe").c_str(), O_WRONLY | O_DIRECT);
+  const bool possible = probe >= 0;
+  if (possible) ::close(probe);
+  constexpr size_t kSize = 64 * kDirectBlock + 10;
+  alignas(kDirectBlock) static std::array<char, kSize> bytes{};
+  for (const Through through : {Through::kPageCache, Through::kNothing}) {
+    DurableFile file(file_, through);
+    file.append(bytes.data(), kSize);
+    file.close();
+    const bool direct = possible && through == Through::kNothing;
+    EXPECT_EQ(cached_pages(file_), direct ? 1 : 65)
+        << "a file system " << (possible ? "with" : "without") << " O_DIRECT";
+  }
 }
 
 TEST_F(DurableFiles, ReplaceWhatWasThere) {
