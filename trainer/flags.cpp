@@ -122,9 +122,10 @@ DEFINE_string(metrics_advertise, "",
               "address, that)");
 DEFINE_string(metrics_targets, "",
               "metrics: folder that Prometheus' file_sd_configs watches: a file for each run and node while it is at "
-              "work; empty: ~/.cache/cfm/targets");
+              "work; empty: ~/.cache/cfm/targets, without loopback addresses of a Slurm job or of several nodes");
 DEFINE_string(metrics_textfile, "",
-              "metrics: FILE.prom for node_exporter's textfile collector, where scraping is barred; empty: none");
+              "metrics: FILE.prom for node_exporter's textfile collector, where scraping is barred, or a folder in "
+              "which each node has a file; empty: none");
 DEFINE_string(metrics_run, "", "metrics: the run's name, as the label `run`; empty: that of its folder");
 
 namespace cfm::trainer {
