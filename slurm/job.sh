@@ -113,14 +113,20 @@ count_start() {
 }
 
 # ---- the program, and the signals that its job gets ----
-# A node whose step daemon was killed keeps that step's folder, and refuses a later step of the same number; numbers begin anew with
-# each start.
+# A node whose step daemon was killed keeps that step's folder and socket, and refuses a later step of the same number; numbers begin anew
+# with each start. The folder is ours; past root's socket the numbers are counted up.
 clear_pmix() {
   [ "${SLURM_RESTART_COUNT:-0}" != 0 ] && [ "${CFM_LAUNCHER:-srun}" = srun ] && [[ ${CFM_MPI:-pmix} == pmix* ]] || return 0
+  local config last number
+  config=$(scontrol show config)
+  setting() { sed -n "s/^$1 *= *//p" <<<"$config"; }
   # shellcheck disable=SC2016  # on each node
-  timeout 60 srun --mpi=none --ntasks-per-node=1 --ntasks="$SLURM_JOB_NUM_NODES" bash -c \
-    'folder=${1//%n/$SLURMD_NODENAME}; rm -rf "${folder//%h/$(hostname -s)}/spmix_appdir_"*"_$SLURM_JOB_ID".*' - \
-    "$(scontrol show config | sed -n 's/^TmpFS *= *//p')"
+  last=$(timeout 60 srun --mpi=none --ntasks-per-node=1 --ntasks="$SLURM_JOB_NUM_NODES" bash -c '
+    here() { local folder=${1//%n/$SLURMD_NODENAME}; echo "${folder//%h/$(hostname -s)}"; }
+    rm -rf "$(here "$1")/spmix_appdir_"*"_$SLURM_JOB_ID".*
+    ls "$(here "$2")" 2>/dev/null | sed -n "s/^stepd\.slurm\.pmix\.$SLURM_JOB_ID\.\([0-9]*\)$/\1/p"' \
+    - "$(setting TmpFS)" "$(setting SlurmdSpoolDir)" | sort -n | tail -n 1)
+  for ((number = 1; number <= ${last:-0}; ++number)); do timeout 60 srun --mpi=none --nodes=1 --ntasks=1 true; done  # 0 was the one above
 }
 
 launch() {  # PROGRAM FLAGS...

@@ -34,6 +34,7 @@ mapfile -t gone < <(processes_of 2)
 kill -KILL "${gone[@]}"
 # Either Slurm misses the node first, or the other rank its peer.
 within 90 state_is "$job" PENDING
+touch "$MS_DIR/spool/n2/stepd.slurm.pmix.$job.1"  # the socket of its step, which Slurm does not always remove
 start_node 2
 within 30 node_is n2 idle
 starts_again "$job" run.log 3
