@@ -34,9 +34,9 @@ mapfile -t gone < <(processes_of 2)
 kill -KILL "${gone[@]}"
 # Either Slurm misses the node first, or the other rank its peer.
 within 90 state_is "$job" PENDING
-touch "$MS_DIR/spool/n2/stepd.slurm.pmix.$job.1"  # the socket of its step, which Slurm does not always remove
 start_node 2
 within 30 node_is n2 idle
+for number in 0 1; do touch "$MS_DIR/spool/n2/stepd.slurm.pmix.$job.$number"; done  # its steps' sockets, which Slurm does not always remove
 starts_again "$job" run.log 3
 job_ends "$job" 60
 same_training run 000000090
