@@ -73,7 +73,7 @@ inline constexpr auto kCatalogue = std::to_array<SeriesInfo>({
     // checkpoints
     {"cfm_checkpoint_step", Kind::kGauge, Scope::kRun, "", "Step of the last checkpoint."},
     {"cfm_checkpoint_time_seconds", Kind::kGauge, Scope::kRun, "",
-     "When it was committed, in seconds since 1970; before the first one, when this process began."},
+     "When it was committed, in seconds since 1970; before the first one, when this process began to train."},
     {"cfm_checkpoint_seconds", Kind::kGauge, Scope::kRun, "", "From the last save's request to its commit."},
     {"cfm_checkpoint_stall_seconds", Kind::kGauge, Scope::kRun, "",
      "Of these, how long training stood still on rank 0; over ranks, and over saves: the phase checkpoint."},

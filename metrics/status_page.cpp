@@ -34,6 +34,7 @@ void StatusPage::put(const StatusNumbers& numbers) {
 }
 
 void StatusPage::add_to_curve(int64_t step, double loss) {
+  if (!std::isfinite(loss)) return;  // it would take its neighbours along
   sum_ += loss;
   if (++in_sum_ < stride_) return;
   curve_.emplace_back(step, sum_ / static_cast<double>(in_sum_));

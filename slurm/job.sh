@@ -140,7 +140,7 @@ launch() {  # PROGRAM FLAGS...
     mpirun) start=(mpirun --bind-to none) ;;
     *) refuse "CFM_LAUNCHER=$CFM_LAUNCHER: expected srun or mpirun" ;;
   esac
-  if [ -n "${CFM_METRICS_TARGETS:-}" ] && [ "$1" = cfm_train ]; then
+  if [ "$1" = cfm_train ]; then
     start+=("$CFM_SLURM/rank.sh")
   elif [ -n "${CFM_CONTAINER:-}" ]; then
     local container; read -ra container <<<"$CFM_CONTAINER"
@@ -227,13 +227,13 @@ finish() {
 # what must not wait for ranks that hang is done now.
 on_term() {
   [ -z "$step" ] || kill -"$stop_signal" "$step" 2>/dev/null
+  forget_targets
   local does; does=$(slurm_does)
   log "Slurm ends the job: $does"
   case $does in
     "time limit") [ -n "${CFM_PART:-}" ] || brings_nothing || ! scontrol requeue "$job" || log "requeued" ;;
     cancelled) write_count cancelled ;;
   esac
-  forget_targets
 }
 
 run_job() {  # PROGRAM FLAGS...

@@ -16,6 +16,6 @@
 # CFM_LAUNCHER=srun
 # CFM_MPI=pmix
 
-# A folder on a shared file system that Prometheus watches (docs/metrics.md), and the network that it reaches nodes by:
+# The folder on a shared file system that Prometheus watches (docs/metrics.md; default: ~/.cache/cfm/targets), and the network that it reaches nodes by:
 # CFM_METRICS_TARGETS=/scratch/me/targets
 # CFM_METRICS_INTERFACE=eth0

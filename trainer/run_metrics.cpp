@@ -96,7 +96,6 @@ RunMetrics::RunMetrics(const TrainConfig& config, const parallel::MpiSession& se
   if (session.local_rank() != 0 || (config.metrics.empty() && config.metrics_textfile.empty())) return;
   series_ = std::make_unique<metrics::Series>(run_name(config));
   series_->set("cfm_node_ranks", static_cast<double>(ranks_here_.size()), {node_});
-  look();
   std::map<std::string, std::function<metrics::Page()>> pages;
   if (of_run_) {
     series_->set("cfm_start_time_seconds", started_);
@@ -114,6 +113,7 @@ RunMetrics::RunMetrics(const TrainConfig& config, const parallel::MpiSession& se
 }
 
 void RunMetrics::stage(Stage stage) {
+  if (series_) look();
   if (!series_ || !of_run_) return;
   const char* const now_at = kStages[static_cast<size_t>(stage)];
   for (const char* const one : kStages) series_->set("cfm_stage", one == now_at ? 1 : 0, {one});
@@ -135,7 +135,7 @@ void RunMetrics::start(const checkpoint::Progress& at, int64_t attempt, int64_t 
       {"cfm_lost_steps", before.lost_steps},
       {"cfm_lost_seconds", before.lost_seconds},
       {"cfm_checkpoint_step", at.step},
-      {"cfm_checkpoint_time_seconds", started_}};
+      {"cfm_checkpoint_time_seconds", now()}};
   for (const auto& [name, value] : values) series_->set(name, value);
   if (at.step > 0)
     series_->set("cfm_checkpoint_bytes", static_cast<double>(checkpoint_bytes(config_.run_dir, at.step)));
@@ -174,7 +174,7 @@ void RunMetrics::step(const StepMeasure& measure, const StepOverRanks& all, doub
         series_->set("cfm_ema_decay", models::ema_decay_at(decay, config_.ema.warmup, measure.averaged_updates),
                      {number_text(decay)});
     }
-    if (measure.step % config_.log_every == 0) put_losses_by_time();
+    if (measure.step % std::max<int64_t>(config_.log_every, 1) == 0) put_losses_by_time();
     if (const parallel::GpuMemory& gpu = all.gpu_memory; gpu.reserved > 0) {
       series_->set("cfm_gpu_memory_bytes", static_cast<double>(gpu.allocated), {"allocated"});
       series_->set("cfm_gpu_memory_bytes", static_cast<double>(gpu.peak), {"peak"});

@@ -70,6 +70,14 @@ TEST(StatusPage, JoinsNeighboursOfALongCurve) {
   EXPECT_NEAR(sum / static_cast<double>(losses.size()), 2, 0.01) << "as many of 1 as of 3";
 }
 
+TEST(StatusPage, LeavesNoGapInALongCurveForALossThatIsNotFinite) {
+  StatusPage page("digits", 1'000'000);
+  for (int64_t i = 1; i <= 100'000; ++i) page.put(step(i, i % 500 == 0 ? std::nan("") : 2.0));
+  const nlohmann::json losses = shown(page).at("losses");
+  EXPECT_GE(losses.size(), 400U);
+  for (const nlohmann::json& point : losses) EXPECT_EQ(point[1], 2.0) << point[0];
+}
+
 TEST(StatusPage, HasNoWordsForNumbersThatAreNotFinite) {
   StatusPage page("digits", 1000);
   page.put(step(1, std::nan("")));

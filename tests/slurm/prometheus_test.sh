@@ -93,14 +93,14 @@ within 10 no_target "$targets"
 starts_again "$job" run.log 2
 within 60 at_least "cfm_attempt" 2
 within 60 is up $'n1 127.0.1.1 1\nn2 127.0.1.2 1'
-within 90 at_least "count_over_time((cfm_steps_total and on (instance) cfm_attempt == 2)[10m:1s])" 30
+within 90 at_least "count_over_time((cfm_steps_total and on (instance) cfm_attempt == 2)[1h:1s])" 30
 "$CFM_PYTHON" - run/events.jsonl <<'PYTHON' || fail "false rates"
 import json, sys
 from asking import value
 events = [json.loads(line) for line in open(sys.argv[1]) if line.endswith("\n")]
 made = max(event["step"] for event in events if event["event"] == "step" and event["attempt"] == 1)
 begun = [event["step"] for event in events if event["event"] == "rewind_to"][0]
-seen, step, ahead = (value(query) for query in ("sum(increase(cfm_steps_total[10m]))", "cfm_step", "cfm_step - cfm_steps_total"))
+seen, step, ahead = (value(query) for query in ("sum(increase(cfm_steps_total[1h]))", "cfm_step", "cfm_step - cfm_steps_total"))
 true = made + step - begun
 print(f"first start to {made}, second from {begun} to {step:.0f}: Prometheus saw {seen:.0f} of {true:.0f} steps")
 assert begun <= ahead <= begun + 1, f"a counter that did not begin at 0: it is {ahead} behind the step, which began at {begun}"
@@ -123,7 +123,7 @@ no_target "$targets" || fail "the target of hanging ranks is left"
 # ---- a loopback address is for its node alone; where scraping is barred, each node has a file ----
 mkdir "$work/collector"
 files_have() { [ "$(find "$work/collector" -name 'local@n[12]-*.prom' -exec grep -l "^cfm_node_ranks" {} + | wc -l)" = 2 ] && grep -q '^cfm_step{run="local"} [1-9]' "$work/collector"/local@n1-*.prom; }
-job=$(XDG_CACHE_HOME=$work/cache submit_training local 2 -- --steps=1000000 --metrics_textfile="$work/collector")
+job=$(XDG_CACHE_HOME=$work/cache submit_training local 2 -- --steps=1000000 --metrics=127.0.0.1:0 --metrics_textfile="$work/collector")
 within 60 files_have
 says local.log "Prometheus is not told, which may be on another node"
 no_target "$work/cache" || fail "a loopback address among several nodes: $(find "$work/cache")"

@@ -103,6 +103,13 @@ TEST_F(RunsMetrics, CountAsGoodTheStepsWhoseUpdateWasMade) {
   EXPECT_GE(value("cfm_goodput_ratio"), kYears / age);
 }
 
+TEST_F(RunsMetrics, OfARunThatLogsNoStepsCountThem) {
+  config_.log_every = 0;
+  begin();
+  step({.step_seconds = 1, .step = 1});
+  EXPECT_EQ(value("cfm_step"), 1);
+}
+
 TEST_F(RunsMetrics, TellWhatTheStartBeforeHasLost) {
   begin(c10::DeviceType::CPU, {.losses = {}, .lost_steps = 30, .lost_seconds = 12.5}, {.step = 20, .images_seen = 160});
   EXPECT_EQ(value("cfm_lost_steps"), 30);
