@@ -71,19 +71,27 @@ std::optional<bool> Hold::keeps() {
   return lease_->held() && is_committed(run_dir_, step_);
 }
 
-HeldStep hold_chosen(const fs::path& run_dir, const std::function<int64_t()>& choose) {
+std::unique_ptr<Hold> hold_or_warn(const fs::path& run_dir, int64_t step, LeaseTimes times) {
+  try {
+    return std::make_unique<Hold>(run_dir, step, times);
+  } catch (const Error& e) {
+    warn(step_name(step) + " is read without a hold, and may be deleted before its end: " + e.what());
+    return nullptr;
+  }
+}
+
+HeldStep hold_chosen(const fs::path& run_dir, const std::function<int64_t()>& choose, LeaseTimes times,
+                     const std::function<void()>& waits) {
   constexpr std::chrono::milliseconds kBetweenLooks{100};
   for (;;) {
     const int64_t step = choose();
-    std::unique_ptr<Hold> hold;
-    try {
-      hold = std::make_unique<Hold>(run_dir, step);
-    } catch (const Error& e) {
-      warn(step_name(step) + " is read without a hold, and may be deleted before its end: " + e.what());
-      return {step, nullptr};
-    }
+    std::unique_ptr<Hold> hold = hold_or_warn(run_dir, step, times);
+    if (!hold) return {step, nullptr};
     std::optional<bool> keeps = hold->keeps();
-    for (; !keeps; keeps = hold->keeps()) std::this_thread::sleep_for(kBetweenLooks);
+    for (; !keeps; keeps = hold->keeps()) {
+      waits();
+      std::this_thread::sleep_for(kBetweenLooks);
+    }
     if (*keeps) return {step, std::move(hold)};
   }
 }

@@ -33,13 +33,19 @@ class Hold {
   LeaseSeeker deletion_;
 };
 
+// Nothing, which is said, where RUN/readers cannot be written: the trainer may then delete what the job is at.
+std::unique_ptr<Hold> hold_or_warn(const std::filesystem::path& run_dir, int64_t step, LeaseTimes times = {});
+
 struct HeldStep {
   int64_t step = 0;
-  std::unique_ptr<Hold> hold;  // empty where RUN/readers cannot be written, which is said
+  std::unique_ptr<Hold> hold;  // of hold_or_warn
 };
-// The checkpoint that `choose` names, held for as long as it is read; waits while checkpoints are being deleted. One
-// that is deleted in between is chosen anew: `choose` then names another, or throws.
-HeldStep hold_chosen(const std::filesystem::path& run_dir, const std::function<int64_t()>& choose);
+// The checkpoint that `choose` names, held for as long as it is read; waits while checkpoints are being deleted, and
+// calls `waits` between looks, which may throw. One that is deleted in between is chosen anew: `choose` then names
+// another, or throws.
+HeldStep hold_chosen(
+    const std::filesystem::path& run_dir, const std::function<int64_t()>& choose, LeaseTimes times = {},
+    const std::function<void()>& waits = [] {});
 
 // A job that is to evaluate every checkpoint of a run. Those of the same task share the work. The last one of a task to
 // end clears away what the task has written.

@@ -121,7 +121,7 @@ class Watcher {
   }
   // Whether it is there to stay for as long as this job is at it. Deletions that are under way end soon.
   bool hold(int64_t step) {
-    hold_ = hold_or_warn(config_.run_dir, step, times_);
+    hold_ = checkpoint::hold_or_warn(config_.run_dir, step, times_);
     return !hold_ || hold_->keeps().value_or(false);
   }
   // Whether this job may try it: nobody is known to be at it, or whoever was has ended.

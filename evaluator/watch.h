@@ -63,7 +63,7 @@ ExitCode evaluate_or_watch(const Job& job, const Evaluate& evaluate, const paral
                            const StopSignal& stop) {
   if (!job.watch.on()) {
     const ClaimResult claim = claim_or_refuse(job.watch.lease_seconds, session, stop);
-    const HeldCheckpoint held = hold_checkpoint(job.weights, job.watch.lease_seconds, session, stop);
+    const checkpoint::HeldStep held = hold_checkpoint(job.weights, job.watch.lease_seconds, session, stop);
     Job one = job;
     one.weights.step = held.step;
     return evaluate(one, claim) == Outcome::kStopped ? ExitCode::kRequeue : ExitCode::kDone;

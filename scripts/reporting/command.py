@@ -1,11 +1,10 @@
 """The command line: reads all runs, then writes the page and its tables."""
 
 import argparse
-import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-from .bad_input import BadInput, exit_code
+from .bad_input import ENDS, end
 from .page import page
 from .run import read_runs
 from .sections import sections_of
@@ -24,12 +23,8 @@ def main(arguments) -> int:
         sections = sections_of(runs)
         out = options.out or options.runs[0] / "report"
         written = write(out, [run.name for run in runs], sections)
-    except BadInput as error:
-        print(f"report: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"report: {error.filename}: {error.strerror}", file=sys.stderr)
-        return exit_code(error)
+    except ENDS as error:
+        return end("report", error)
     print(f"runs         {', '.join(run.name for run in runs)}\nwritten      {out / 'report.html'}, and {written} tables in {out / 'tables'}")
     return 0
 

@@ -1,9 +1,8 @@
 """From the command line to the table: pack, then train and evaluate every method with every seed, then the report's page of all runs."""
 
 import subprocess
-import sys
 
-from reporting.bad_input import BadInput, exit_code
+from reporting.bad_input import ENDS, end
 from reporting.command import main as report
 from reporting.table import to_csv, to_latex, to_markdown
 
@@ -13,25 +12,15 @@ from .run import Run
 from .settings import Options, compare, keep, options_of, replace
 from .tables import tables_of
 from .tasks import tasks_of
-from .work import STOPPED, Failed, Progress, Stopped, to_go, work
+from .work import STOPPED, Progress, Stopped, to_go, work
 
 
 def main(arguments) -> int:
     options = options_of(arguments)
     try:
         return reproduce(options)
-    except BadInput as error:
-        print(f"reproduce_digits: {error}", file=sys.stderr)
-        return 2
-    except Failed as error:
-        print(f"reproduce_digits: {error}\nThe same command continues.", file=sys.stderr)
-        return error.code
-    except subprocess.CalledProcessError as error:
-        print(f"reproduce_digits: {error}", file=sys.stderr)
-        return 2 if error.returncode == 2 else 1
-    except OSError as error:
-        print(f"reproduce_digits: {error.filename}: {error.strerror}", file=sys.stderr)
-        return exit_code(error)
+    except ENDS as error:
+        return end("reproduce_digits", error)
     except Stopped:
         print("stopped      the same command continues")
         return STOPPED

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import time
 
+from reporting.bad_input import Failed
+
 from .tasks import forecast
 
 STOPPED = 75  # exit code of a program that a signal stopped: it has saved
@@ -15,14 +17,6 @@ PR_SET_PDEATHSIG = 1
 
 class Stopped(Exception):
     """A signal came."""
-
-
-class Failed(Exception):
-    """A program ended with an error; its exit code is 2 if it would fail again the same way."""
-
-    def __init__(self, message, code):
-        super().__init__(message)
-        self.code = code
 
 
 def work(tasks, jobs, finished):

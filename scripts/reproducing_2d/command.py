@@ -3,14 +3,13 @@
 import argparse
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-from reporting.bad_input import BadInput, exit_code
+from reporting.bad_input import ENDS, end
 from reporting.command import write
 
-from .runs import METHODS, Failed, run_all
+from .runs import METHODS, run_all
 from .sections import figures_of, sections_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,18 +37,8 @@ def main(arguments) -> int:
         for name, png in figures.items():
             (options.folder / "figures" / f"{name}.png").write_bytes(png)
         tables = write(options.folder, ["2-D checkerboard"], sections_of(runs, figures), by="scripts/reproduce_2d")
-    except BadInput as error:
-        print(f"reproduce_2d: {error}", file=sys.stderr)
-        return 2
-    except Failed as error:
-        print(f"reproduce_2d: {error}" + ("" if error.code == 2 else "\nThe same command continues."), file=sys.stderr)
-        return error.code
-    except subprocess.CalledProcessError as error:
-        print(f"reproduce_2d: {error}", file=sys.stderr)
-        return 2 if error.returncode == 2 else 1
-    except OSError as error:
-        print(f"reproduce_2d: {error.filename}: {error.strerror}", file=sys.stderr)
-        return exit_code(error)
+    except ENDS as error:
+        return end("reproduce_2d", error)
     print((options.folder / "tables" / "likelihood.md").read_text("utf-8"))
     print(f"took         {time.monotonic() - started:.0f} s\nwritten      {options.folder / 'report.html'}, {len(figures)} figures, {tables} tables")
     return 0

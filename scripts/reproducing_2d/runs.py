@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from reporting.bad_input import Failed
 from reporting.npz import read_npz
 from reporting.results import read_object
 
@@ -19,14 +20,6 @@ METHODS = {
     "fm ot": ["--path=ot", "--objective=fm"],
 }
 LATER_SEEDS_COUNT = 2000  # samples of seeds that give no pictures
-
-
-class Failed(Exception):
-    """A program ended with an error; the code is 2 if it would fail again the same way."""
-
-    def __init__(self, message, code):
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass

@@ -95,6 +95,17 @@ class WatchedStart : public testing::Test {
     const Finished finished = job.wait();
     EXPECT_EQ(finished.exit_code, 75) << finished.output;
   }
+  // The series of step 5 or so, of a job that is let go after as long.
+  std::string held_for_3_seconds(Running& job) const {
+    std::this_thread::sleep_for(std::chrono::seconds(3));
+    let_go();
+    std::string text;
+    EXPECT_TRUE(wait_for(job, [&] {
+      text = page("/metrics");
+      return value(text, "cfm_step") >= 5;
+    }));
+    return text;
+  }
 
   TemporaryFolder folder_;
   std::string data_ = digit_shards(folder_.path(), "train", 0, 64);
@@ -118,13 +129,7 @@ TEST_F(WatchedStart, IsFoundWhileItCopiesItsDataAndPaysForThat) {
   const nlohmann::json status = nlohmann::json::parse(page("/status.json"));
   EXPECT_EQ(status.at("stage"), "data");
   EXPECT_EQ(status.at("last_step"), 1'000'000);
-  std::this_thread::sleep_for(std::chrono::seconds(3));
-  let_go();
-  std::string text;
-  ASSERT_TRUE(wait_for(job, [&] {
-    text = page("/metrics");
-    return value(text, "cfm_step") >= 5;
-  }));
+  const std::string text = held_for_3_seconds(job);
   EXPECT_EQ(value(text, "cfm_stage{stage=\"data\"}"), 0);
   EXPECT_EQ(value(text, "cfm_stage{stage=\"training\"}"), 1);
   EXPECT_EQ(value(text, "cfm_start_time_seconds"), started);
@@ -198,13 +203,7 @@ TEST_F(WatchedStart, CountsTheTimeOfASaveAsThatAndNotAsTheOptimizers) {
     return false;
   };
   ASSERT_TRUE(wait_for(job, is_written));
-  std::this_thread::sleep_for(std::chrono::seconds(3));
-  let_go();
-  std::string text;
-  ASSERT_TRUE(wait_for(job, [&] {
-    text = page("/metrics");
-    return value(text, "cfm_step") >= 5;
-  }));
+  const std::string text = held_for_3_seconds(job);
   const auto seconds = [&](const std::string& phase) {
     return value(text, "cfm_phase_seconds_total{phase=\"" + phase + "\"}");
   };
