@@ -21,5 +21,5 @@ for rank in 2 3; do says gpus.log "rank $rank of 4 on n2 sees GPUs 0,1"; done
 submit one --nodes=2 --gpus-per-node=1
 for rank in 0 1; do grep -qE "rank $rank of 2 on n$((rank + 1)) sees GPUs [01]$" one.log || fail "one GPU of two: $(cat one.log)"; done
 submit bound --nodes=2 --ntasks-per-node=2 --gpus-per-task=1
-says bound.log "srun --mpi=pmix --kill-on-bad-exit=1 --gpu-bind=none cfm_train"
+says bound.log "srun --mpi=pmix --kill-on-bad-exit=1 --gpu-bind=none $CFM_SOURCE/slurm/rank.sh cfm_train"
 for rank in 0 1 2 3; do says bound.log "rank $rank of 4 on n$((rank / 2 + 1)) sees GPUs of the node"; done
