@@ -1,6 +1,6 @@
 cfm_test(packer/pack_test DEPS packer no_nccl RANKS 1)
 cfm_test(packer/source_test DEPS packer no_nccl RANKS 1)
-list(JOIN CFM_MPIRUN " " _mpirun)
+list(JOIN CFM_MPIRUN_AT_ONCE " " _mpirun)
 foreach(name cfm_pack_test restart_test)
   cfm_test(packer/${name} DEPS packer no_nccl)
   target_compile_definitions(packer_${name} PRIVATE CFM_MPIRUN="${_mpirun}")

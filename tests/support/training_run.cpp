@@ -80,7 +80,17 @@ Finished run(const std::vector<std::string>& command, const std::filesystem::pat
 
 std::vector<std::string> mpirun(int ranks) {
   if (ranks == 0) return {};
-  return {"mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", std::to_string(ranks)};
+  // A program that ends with an error is not waited for: mpirun would give the others two seconds.
+  return {"mpirun",
+          "--allow-run-as-root",
+          "--oversubscribe",
+          "--bind-to",
+          "none",
+          "--mca",
+          "odls_base_sigkill_timeout",
+          "0",
+          "-n",
+          std::to_string(ranks)};
 }
 
 std::string program(const std::string& name) { return std::string(CFM_BIN_DIR) + "/" + name; }
