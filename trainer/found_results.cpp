@@ -19,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::chrono::seconds kStill(10);
 constexpr std::string_view kOfTags = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
 
 struct Result {
@@ -75,6 +76,9 @@ double since_1970(fs::file_time_type time) {
 }  // namespace
 
 void FoundResults::look(metrics::Series& series) {
+  std::error_code gone;
+  const fs::file_time_type changed = fs::last_write_time(folder_, gone);
+  if (gone || changed == listed_) return;
   const std::optional<std::vector<Result>> results = newest_results(folder_, kMost);
   if (!results) return;
   std::set<std::string> there;
@@ -84,23 +88,26 @@ void FoundResults::look(metrics::Series& series) {
     forget(known.second, series);
     return true;
   });
+  bool all_read = true;
   double newest = 0;
   for (const Result& result : *results) {
     Told& told =
         told_.try_emplace(result.file.filename().string(), std::to_string(result.step), result.tag).first->second;
-    if (told.written != result.written) read(result.file, result.written, told, series);
+    if (told.written != result.written && !read(result.file, result.written, told, series)) all_read = false;
     if (!told.metrics.empty()) newest = std::max(newest, since_1970(told.written));
   }
   if (newest > 0) series.set("cfm_result_time_seconds", newest);
+  // Another change may have got the same time.
+  if (all_read && fs::file_time_type::clock::now() - changed > kStill) listed_ = changed;
 }
 
-// What cannot be read now is read at the next look.
-void FoundResults::read(const fs::path& file, fs::file_time_type written, Told& told, metrics::Series& series) {
+// Whether it could be read: else it is at the next look.
+bool FoundResults::read(const fs::path& file, fs::file_time_type written, Told& told, metrics::Series& series) {
   std::string text;
   try {
     text = read_file(file);
   } catch (const Error&) {
-    return;
+    return false;
   }
   forget(told, series);
   told.metrics.clear();
@@ -109,6 +116,7 @@ void FoundResults::read(const fs::path& file, fs::file_time_type written, Told& 
     series.set("cfm_result", value, {metric, told.step, told.tag});
     told.metrics.push_back(metric);
   }
+  return true;
 }
 
 void FoundResults::forget(const Told& told, metrics::Series& series) {

@@ -18,7 +18,8 @@ class FoundResults {
   explicit FoundResults(std::filesystem::path folder) : folder_(std::move(folder)) {}
   // Sets cfm_result for what is there, of each evaluator the results of the newest kMost steps, and takes away what is
   // no longer among them. A file is read again when it has been written anew; one that cannot be read or is no result
-  // is none. A folder that cannot be listed leaves all as it was.
+  // is none. A folder that cannot be listed leaves all as it was; one whose own time of change says that no file has
+  // come, gone or been renamed into place is not listed again.
   void look(metrics::Series& series);
 
  private:
@@ -28,11 +29,12 @@ class FoundResults {
     std::filesystem::file_time_type written = std::filesystem::file_time_type::min();
     std::vector<std::string> metrics;
   };
-  static void read(const std::filesystem::path& file, std::filesystem::file_time_type written, Told& told,
+  static bool read(const std::filesystem::path& file, std::filesystem::file_time_type written, Told& told,
                    metrics::Series& series);
   static void forget(const Told& told, metrics::Series& series);
   const std::filesystem::path folder_;
-  std::map<std::string, Told> told_;  // by the file's name
+  std::filesystem::file_time_type listed_ = std::filesystem::file_time_type::min();  // the folder's, when all was told
+  std::map<std::string, Told> told_;                                                 // by the file's name
 };
 
 }  // namespace cfm::trainer

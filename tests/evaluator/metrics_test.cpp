@@ -8,6 +8,7 @@
 #include <regex>
 #include <sstream>
 
+#include "support/dashboards.h"
 #include "support/pushgateway.h"
 #include "support/shard_files.h"
 #include "support/subprocess.h"
@@ -89,17 +90,13 @@ TEST_F(EvaluationMetrics, ArePushedToAGatewayFromWhichPrometheusAnswersTheDashbo
   fs::create_directories(path("targets/pushgateways"));
   put_bytes(path("targets/pushgateways/one.json"), "[{\"targets\": [\"" + gateway.address() + "\"]}]");
   const Prometheus prometheus(path("prometheus"), path("targets"));
-  const nlohmann::json board =
-      nlohmann::json::parse(bytes_of(CFM_SOURCE_DIR "/metrics/grafana/dashboards/evaluations.json"));
   int queries = 0;
-  for (const nlohmann::json& panel : board.at("panels"))
-    for (const nlohmann::json& target : panel.value("targets", nlohmann::json::array())) {
-      const std::string query =
-          std::regex_replace(target.at("expr").get<std::string>(), std::regex("\\$run"), "digits");
-      if (query.find("\"sfid\"") != std::string::npos) continue;  // the digits' network has no spatial features
-      EXPECT_TRUE(Prometheus::wait_for([&] { return !prometheus.ask(query).empty(); })) << query;
-      ++queries;
-    }
+  for (const auto& [name, query] : test::dashboard_queries("digits")) {
+    // The digits' network has no spatial features.
+    if (!name.starts_with("evaluations, ") || query.find("\"sfid\"") != std::string::npos) continue;
+    EXPECT_TRUE(Prometheus::wait_for([&] { return !prometheus.ask(query).empty(); })) << name;
+    ++queries;
+  }
   EXPECT_GE(queries, 8);
   // The labels are those of the push, not the gateway's.
   EXPECT_DOUBLE_EQ(prometheus.value("cfm_result{job='cfm_eval_nll',run='digits',program='cfm_eval_nll',step='100',"

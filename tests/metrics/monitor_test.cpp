@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <set>
 #include <sstream>
 
 #include "metrics/exporter.h"
+#include "support/dashboards.h"
 #include "support/prometheus.h"
 #include "support/subprocess.h"
 
@@ -77,6 +79,24 @@ TEST_F(Monitor, AlertsOfALossThatIsNotANumberUntilItIsOneAgain) {
   EXPECT_TRUE(Prometheus::wait_for([&] { return prometheus.ask(alert).empty(); }));
   series.set("cfm_validation_loss", HUGE_VAL, {"model"});
   EXPECT_TRUE(Prometheus::wait_for([&] { return !prometheus.ask(alert).empty(); }));
+}
+
+// As the trainer tells it of GPUs, of which this machine may have none: each panel that asks for them.
+TEST_F(Monitor, HasDataForThePanelsOfGpus) {
+  Series series("digits");
+  const std::map<std::string, double> bytes{{"allocated", 3e9}, {"peak", 5e9}, {"reserved", 6e9}};
+  for (const auto& [of, value] : bytes) series.set("cfm_gpu_memory_bytes", value, {of});
+  const Exporter exporter(config(), series);
+  const Prometheus prometheus(folder_.path() / "prometheus", targets_);
+  int panels = 0;
+  for (const auto& [name, query] : test::dashboard_queries("digits")) {
+    if (query.find("cfm_gpu_") == std::string::npos) continue;
+    ++panels;
+    ASSERT_TRUE(Prometheus::wait_for([&] { return prometheus.ask(query).size() == bytes.size(); })) << name;
+    for (const nlohmann::json& one : prometheus.ask(query))
+      EXPECT_EQ(std::stod(one["value"][1].get<std::string>()), bytes.at(one["metric"]["of"])) << name;
+  }
+  EXPECT_GE(panels, 1);
 }
 
 // A program's series in the file that its --metrics_textfile names, read by a node_exporter.

@@ -109,6 +109,23 @@ TEST_F(ResultsOfEvaluators, GoWithTheirFiles) {
   EXPECT_EQ(look(), text) << "a folder that cannot be listed says nothing";
 }
 
+TEST_F(ResultsOfEvaluators, AreNotListedAgainInAFolderThatHasNotChangedForAWhile) {
+  const fs::path folder = folder_ / "results";
+  nll(5, 2.5);
+  fs::last_write_time(folder, fs::file_time_type::clock::now() - 1min);
+  EXPECT_EQ(count(look(), "nll_bits_per_dim"), 1);
+  const auto still = fs::last_write_time(folder);
+  nll(6, 2.25);
+  fs::last_write_time(folder, still);
+  EXPECT_EQ(count(look(), "nll_bits_per_dim"), 1);
+  nll(7, 2);
+  EXPECT_EQ(count(look(), "nll_bits_per_dim"), 3);
+  const auto just_now = fs::last_write_time(folder);
+  nll(8, 2);
+  fs::last_write_time(folder, just_now);
+  EXPECT_EQ(count(look(), "nll_bits_per_dim"), 4) << "a change just now may not be the last of its time";
+}
+
 TEST_F(ResultsOfEvaluators, HaveTheTimeOfTheNewestOfThem) {
   const auto now = fs::file_time_type::clock::now();
   fs::last_write_time(nll(5, 2.5), now - 1h);

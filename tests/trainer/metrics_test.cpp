@@ -12,6 +12,7 @@
 
 #include "metrics/catalogue.h"
 #include "support/browser.h"
+#include "support/dashboards.h"
 #include "support/file_bytes.h"
 #include "support/processes.h"
 #include "support/prometheus.h"
@@ -20,40 +21,6 @@
 
 namespace cfm::test {
 namespace {
-
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at))
-    text.replace(at, from.size(), to);
-  return text;
-}
-
-// For a variable's label_values(series, label): the label's values, empty ones left out.
-std::string values_query(const std::string& variable) {
-  std::smatch found;
-  if (!std::regex_match(variable, found, std::regex(R"(label_values\((.*), (\w+)\))"))) return "not label_values";
-  return "count by (" + found[2].str() + ") (" + found[1].str() + ") unless on (" + found[2].str() + ") vector(0)";
-}
-
-// "title: expression" of every query of every panel, annotation and variable of the committed dashboards, for the run
-// `run`.
-std::map<std::string, std::string> dashboard_queries() {
-  std::map<std::string, std::string> queries;
-  for (const auto& entry : std::filesystem::directory_iterator(CFM_SOURCE_DIR "/metrics/grafana/dashboards")) {
-    const nlohmann::json board = nlohmann::json::parse(bytes_of(entry.path()));
-    const auto add = [&](const std::string& title, const std::string& expression) {
-      queries[entry.path().stem().string() + ", " + title + ": " + expression] =
-          replaced(replaced(replaced(expression, "$run", "run"), "$node", ".*"), "$rank", ".*");
-    };
-    for (const nlohmann::json& panel : board.at("panels"))
-      for (const nlohmann::json& target : panel.value("targets", nlohmann::json::array()))
-        add(panel.at("title"), target.at("expr"));
-    for (const nlohmann::json& one : board.at("annotations").value("list", nlohmann::json::array()))
-      add(one.at("name"), one.at("expr"));
-    for (const nlohmann::json& one : board.at("templating").at("list"))
-      if (one.at("type") == "query") add(one.at("name"), values_query(one.at("query")));
-  }
-  return queries;
-}
 
 class WatchedRun : public testing::Test {
  protected:
@@ -136,7 +103,7 @@ TEST_F(WatchedRun, IsFoundScrapedAndStaysTrueOverAKillAndARestart) {
   ASSERT_TRUE(Prometheus::wait_for([&] { return prometheus.value("max(cfm_attempt)") == 2; }));
   ASSERT_TRUE(Prometheus::wait_for(
       [&] { return prometheus.value("count_over_time((cfm_steps_total and cfm_attempt == 2)[30m:1s])") >= 15; }));
-  for (const auto& [name, query] : dashboard_queries()) {
+  for (const auto& [name, query] : dashboard_queries("run")) {
     if (query.find("> 1") == std::string::npos) continue;  // requeues
     EXPECT_FALSE(prometheus.ask(query).empty()) << name;
   }
@@ -184,7 +151,7 @@ TEST_F(WatchedRun, HasDataForEveryPanelOfEveryDashboardAndEveryRule) {
   const Prometheus prometheus(folder_.path() / "prometheus", targets_);
   Running job(command(), folder_.path() / "log");
   ASSERT_TRUE(Prometheus::wait_for([&] { return prometheus.value("cfm_checkpoints_total") >= 1; }));
-  const std::map<std::string, std::string> queries = dashboard_queries();
+  const std::map<std::string, std::string> queries = dashboard_queries("run");
   EXPECT_GT(queries.size(), 30U);
   for (const auto& [name, query] : queries) {
     const bool of_none = query.find("cfm_evaluation_") != std::string::npos ||
