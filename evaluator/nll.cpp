@@ -1,11 +1,13 @@
 #include "evaluator/nll.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 
 #include "base/durable_file.h"
 #include "base/log.h"
@@ -25,19 +27,27 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+at::Tensor bytes_of_image(const data::Dataset& images, int64_t image) {
+  const data::ImageShape shape = images.image_shape();
+  at::Tensor bytes = at::empty({shape.channels, shape.height, shape.width}, at::kByte);
+  images.read(image, {bytes.mutable_data_ptr<uint8_t>(), static_cast<size_t>(shape.bytes())});
+  return bytes;
+}
+
 // The draws that earlier starts have kept, the same on all ranks: rank 0 looks. Collective.
 DrawRecords kept_draws(const NllPlan& plan, const parallel::MpiSession& session) {
   std::string lines;
   parallel::agree_on(session, [&] {
     if (session.rank() != 0) return;
-    const KeptRecords kept = read_records(plan.file.parts(), plan.key);
+    std::filesystem::create_directories(plan.parts);
+    const KeptRecords kept = read_records(plan.parts, plan.key);
     for (const auto& [draw, density] : kept.records) lines += record_line(density, plan.key);
     if (kept.damaged_lines > 0)
-      warn(std::to_string(kept.damaged_lines) + " lines in " + plan.file.parts().string() +
+      warn(std::to_string(kept.damaged_lines) + " lines in " + plan.parts.string() +
            " are torn or damaged: their draws are made again");
     if (!kept.records.empty())
       say("resumed      " + std::to_string(kept.records.size()) + " of " + std::to_string(plan.draws()) +
-          " draws are kept");
+          " draws of the " + plan.name + " are kept");
   });
   return parse_records(session.control().broadcast(lines), plan.key).records;
 }
@@ -80,11 +90,11 @@ void compute(const NllPlan& plan, const NetworkFlow& network, const data::Datase
 // Computes what is not kept yet, on all ranks, and adds it. Collective.
 DrawRecords completed(DrawRecords kept, const NllPlan& plan, const NetworkFlow& network, const data::Dataset& images,
                       const parallel::MpiSession& session, const StopSignal& signal, c10::Device device,
-                      EvaluationMetrics& metrics) {
+                      EvaluationMetrics* metrics) {
   const std::string this_start =
       session.control().broadcast(utc_now() + "-" + session.host() + "-" + std::to_string(::getpid()));
-  RecordFile record(plan.file.parts() / (this_start + "-rank" + std::to_string(session.rank())), plan.key);
-  SharedStop stop(signal, plan.file.parts() / (this_start + ".stop"));
+  RecordFile record(plan.parts / (this_start + "-rank" + std::to_string(session.rank())), plan.key);
+  SharedStop stop(signal, plan.parts / (this_start + ".stop"));
   NllProgress progress(session.rank() == 0, plan, static_cast<int64_t>(kept.size()), metrics);
   agree_on_shares(session, &stop, [&] {
     compute(plan, network, images, share_of_rank(plan, kept, session.rank(), session.size()), device, record, stop);
@@ -95,7 +105,7 @@ DrawRecords completed(DrawRecords kept, const NllPlan& plan, const NetworkFlow& 
   progress.finish(kept);
   if (!session.control().any(stop.asked()) && static_cast<int64_t>(kept.size()) < plan.draws())
     throw SharedError("only " + std::to_string(kept.size()) + " of " + std::to_string(plan.draws()) +
-                          " draws could be kept in " + plan.file.parts().string(),
+                          " draws could be kept in " + plan.parts.string(),
                       ExitCode::kRetry);
   return kept;
 }
@@ -129,29 +139,35 @@ Outcome evaluate_one(const NllJob& job, const data::Dataset& images, const Claim
     return Outcome::kDone;
   }
 
-  // What is missing: each draw is kept as soon as it is finished.
+  // What is missing: each draw is kept as soon as it is finished. Nothing, if it was stopped.
   const Clock::time_point start = Clock::now();
-  DrawRecords records = kept_draws(plan, session);
-  if (const int64_t missing = plan.draws() - static_cast<int64_t>(records.size()); missing > 0) {
-    const double call_seconds = seconds_of_call(plan, network, device, weights.info.model, session);
-    if (leads) say(cost_text(plan, missing, call_seconds, session.size()));
-    records = completed(std::move(records), plan, network, images, session, signal, device, metrics);
-  }
-  if (static_cast<int64_t>(records.size()) < plan.draws()) {
+  const auto all_draws = [&](const NllPlan& of, EvaluationMetrics* told) -> std::optional<DrawRecords> {
+    DrawRecords records = kept_draws(of, session);
+    if (const int64_t missing = of.draws() - static_cast<int64_t>(records.size()); missing > 0) {
+      const double call_seconds = seconds_of_call(of, network, device, weights.info.model, session);
+      if (leads) say(cost_text(of, missing, call_seconds, session.size()));
+      records = completed(std::move(records), of, network, images, session, signal, device, told);
+    }
+    if (static_cast<int64_t>(records.size()) == of.draws()) return records;
     if (leads)
-      say("stopped      " + std::to_string(records.size()) + " of " + std::to_string(plan.draws()) +
-          " draws are kept; the same command continues");
-    return Outcome::kStopped;
+      say("stopped      " + std::to_string(records.size()) + " of " + std::to_string(of.draws()) + " draws of the " +
+          of.name + " are kept; the same command continues");
+    return std::nullopt;
+  };
+  const std::optional<DrawRecords> records = all_draws(plan, &metrics);
+  if (!records) return Outcome::kStopped;
+  std::optional<ConvergenceCheck> check;
+  if (!plan.likelihood.ode.adaptive() && job.check_images > 0) {
+    const NllPlan finer = with_twice_the_steps(plan, job.check_images);
+    const std::optional<DrawRecords> fine = all_draws(finer, nullptr);
+    if (!fine) return Outcome::kStopped;
+    check = compare(finer, *records, *fine);
+    if (leads) say(convergence_text(plan, *check));
   }
 
   // The result.
-  std::optional<ConvergenceCheck> check;
-  if (!plan.likelihood.ode.adaptive() && job.check_images > 0) {
-    check = check_convergence(plan, network, images, job.check_images, records, session, device);
-    if (leads) say(convergence_text(plan, *check));
-  }
-  const std::vector<ImageNll> by_image = images_of(records, plan.likelihood.repeats, plan.dimensions);
-  const NllSummary summary = summary_of(by_image, records);
+  const std::vector<ImageNll> by_image = images_of(*records, plan.likelihood.repeats, plan.dimensions);
+  const NllSummary summary = summary_of(by_image, *records);
   parallel::agree_on(session, [&] {
     if (!leads) return;
     const Json result =

@@ -91,7 +91,18 @@ NllPlan plan_nll(const NllJob& job, int threads, const checkpoint::Weights& weig
                .metric = "nll",
                .step = weights.info.step,
                .tag = job.tag.empty() ? tag_of(plan.settings) : job.tag};
+  plan.parts = plan.file.parts();
   return plan;
+}
+
+NllPlan with_twice_the_steps(const NllPlan& plan, int64_t images) {
+  NllPlan finer = plan;
+  finer.likelihood.ode.steps *= 2;
+  finer.likelihood.repeats = 1;
+  finer.count = std::min(images, plan.count);
+  finer.parts /= "twice_the_steps";
+  finer.name = "check";
+  return finer;
 }
 
 int64_t unit_of(const NllPlan& plan) {

@@ -2,6 +2,7 @@
 // What cfm_eval_nll has to do: settled and checked before anything is computed.
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ struct NllPlan {
   Json settings;                // all that decides the number
   std::string key;              // a hash of them: of every line that is kept
   ResultFile file;
+  std::filesystem::path parts;      // folder of what is kept
+  std::string name = "likelihood";  // of this work, to people
   int64_t draws() const { return count * likelihood.repeats; }
 };
 
@@ -28,6 +31,10 @@ struct NllPlan {
 // that is not there.
 NllPlan plan_nll(const NllJob& job, int threads, const checkpoint::Weights& weights, const NetworkFlow& network,
                  const data::Dataset& images);
+
+// The plan of the same draws, the first of each of the first `images` images, with twice the steps. REQUIRES: a fixed
+// grid.
+NllPlan with_twice_the_steps(const NllPlan& plan, int64_t images);
 
 // One draw to be made.
 struct Draw {

@@ -18,8 +18,8 @@ std::string progress_text(const NllPlan& plan, const DrawRecords& records, const
                           double draws_per_second) {
   const auto missing = static_cast<double>(plan.draws() - static_cast<int64_t>(records.size()));
   std::array<char, 200> text{};
-  std::snprintf(text.data(), text.size(), "likelihood   %lld/%lld images  %s  NFE %.0f  %.2f images/s  ETA %s",
-                static_cast<long long>(summary.images), static_cast<long long>(plan.count),
+  std::snprintf(text.data(), text.size(), "%-12s %lld/%lld images  %s  NFE %.0f  %.2f images/s  ETA %s",
+                plan.name.c_str(), static_cast<long long>(summary.images), static_cast<long long>(plan.count),
                 bits_text(summary.all_draws).c_str(), summary.nfe_mean,
                 draws_per_second / static_cast<double>(plan.likelihood.repeats),
                 metrics::duration_text(missing / draws_per_second).c_str());
@@ -28,9 +28,9 @@ std::string progress_text(const NllPlan& plan, const DrawRecords& records, const
 
 }  // namespace
 
-NllProgress::NllProgress(bool enabled, const NllPlan& plan, int64_t kept, EvaluationMetrics& metrics)
+NllProgress::NllProgress(bool enabled, const NllPlan& plan, int64_t kept, EvaluationMetrics* metrics)
     : enabled_(enabled), plan_(plan), kept_(kept), metrics_(metrics) {
-  metrics_.progress(kept_ / plan_.likelihood.repeats);
+  if (metrics_ != nullptr) metrics_->progress(kept_ / plan_.likelihood.repeats);
   if (enabled_) thread_ = std::thread([this] { look_until_ended(); });
 }
 
@@ -53,7 +53,7 @@ void NllProgress::look_until_ended() {
     lock.unlock();
     const Clock::time_point looked = Clock::now();
     try {
-      show(read_records(plan_.file.parts(), plan_.key).records);
+      show(read_records(plan_.parts, plan_.key).records);
     } catch (const std::exception&) {  // what cannot be read now is left out: the draws are kept all the same
     }
     // All records are read: at most a twentieth of the time goes into that, however many there are.
@@ -67,7 +67,7 @@ void NllProgress::show(const DrawRecords& records) {
   const int64_t added = static_cast<int64_t>(records.size()) - kept_;
   if (images.empty() || added <= 0) return;
   const NllSummary summary = summary_of(images, records);
-  metrics_.progress(summary.images);
+  if (metrics_ != nullptr) metrics_->progress(summary.images);
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
   const std::string line = progress_text(plan_, records, summary, static_cast<double>(added) / seconds);
   if (line_.live()) return line_.show(line);

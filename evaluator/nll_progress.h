@@ -16,9 +16,9 @@ namespace cfm::evaluator {
 // so that it goes on while rank 0 has done its own part and waits for the others.
 class NllProgress {
  public:
-  // `kept`: draws that were there before. Silent unless `enabled`. Until finish(), or its end, nobody else uses
-  // `metrics`.
-  NllProgress(bool enabled, const NllPlan& plan, int64_t kept, EvaluationMetrics& metrics);
+  // `kept`: draws that were there before. Silent unless `enabled`. `metrics`: told of the images too, unless null;
+  // until finish(), or its end, nobody else uses them.
+  NllProgress(bool enabled, const NllPlan& plan, int64_t kept, EvaluationMetrics* metrics);
   ~NllProgress();
   NllProgress(const NllProgress&) = delete;
   NllProgress& operator=(const NllProgress&) = delete;
@@ -34,7 +34,7 @@ class NllProgress {
   const bool enabled_;
   const NllPlan& plan_;
   const int64_t kept_;
-  EvaluationMetrics& metrics_;
+  EvaluationMetrics* const metrics_;
   LiveLine line_;
   const Clock::time_point start_ = Clock::now();
   std::mutex mutex_;

@@ -67,18 +67,18 @@ std::string cost_text(const NllPlan& plan, int64_t missing, double call_seconds,
   const auto lasts = [&](double nfe) { return metrics::duration_text(std::ceil(batches) * nfe * call_seconds); };
   std::array<char, 256> text{};
   if (likelihood.ode.adaptive()) {
-    std::snprintf(
-        text.data(), text.size(),
-        "cost         %lld draws, %.3f s a network call of %lld with its gradient: %s at 100 calls a draw, %s at 500",
-        static_cast<long long>(missing), call_seconds, static_cast<long long>(likelihood.net_batch), lasts(100).c_str(),
-        lasts(500).c_str());
+    std::snprintf(text.data(), text.size(),
+                  "cost         %lld draws of the %s, %.3f s a network call of %lld with its gradient: %s at 100 calls "
+                  "a draw, %s at 500",
+                  static_cast<long long>(missing), plan.name.c_str(), call_seconds,
+                  static_cast<long long>(likelihood.net_batch), lasts(100).c_str(), lasts(500).c_str());
   } else {
     const auto nfe = static_cast<double>(likelihood.ode.fixed_nfe());
-    std::snprintf(
-        text.data(), text.size(),
-        "cost         %lld draws, %.0f network calls each, %.3f s a call of %lld with its gradient: at most %s",
-        static_cast<long long>(missing), nfe, call_seconds, static_cast<long long>(likelihood.net_batch),
-        lasts(nfe).c_str());
+    std::snprintf(text.data(), text.size(),
+                  "cost         %lld draws of the %s, %.0f network calls each, %.3f s a call of %lld with its "
+                  "gradient: at most %s",
+                  static_cast<long long>(missing), plan.name.c_str(), nfe, call_seconds,
+                  static_cast<long long>(likelihood.net_batch), lasts(nfe).c_str());
   }
   return text.data();
 }

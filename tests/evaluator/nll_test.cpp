@@ -5,32 +5,20 @@
 #include <ATen/Version.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
-#include <gtest/gtest.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
-#include <functional>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <numbers>
-#include <set>
 #include <sstream>
-#include <thread>
 
 #include "flow/draws.h"
 #include "flow/pixels.h"
 #include "support/error_text.h"
-#include "support/file_bytes.h"
-#include "support/processes.h"
-#include "support/scratch_directory.h"
-#include "support/shard_files.h"
-#include "support/subprocess.h"
-#include "support/tiny_weights.h"
-#include "support/training_run.h"
+#include "support/nll_program.h"
 #include "support/unfit_files.h"
 
 namespace cfm::evaluator {
@@ -40,104 +28,9 @@ namespace fs = std::filesystem;
 using test::bytes_of;
 using test::CommandResult;
 using test::has;
+using test::NllProgram;
 using test::operator+;
-
-constexpr data::ImageShape kShape{1, 8, 8};
-
-models::UNetConfig slow_unet(int64_t classes, bool null_class = false) {
-  models::UNetConfig config = test::tiny_unet(classes, null_class);
-  config.time_scale = 1;  // a random network at 1000 is no smooth function of time
-  return config;
-}
-
-class NllProgram : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    scratch_ = std::make_unique<tests::ScratchDirectory>();
-    test::write_tiny_weights(path("plain.safetensors"), slow_unet(0), 1, 0, 300);
-    test::write_tiny_weights(path("classes.safetensors"), slow_unet(10), 2);
-    test::write_tiny_weights(path("null.safetensors"), slow_unet(10, true), 2);
-    test::write_tiny_checkpoint(path("run"), 100, 0, {0.9999});
-    fs::create_directories(path("data"));
-    tests::write_shard(path("data/images.h5"), kShape, 40);
-  }
-  static void TearDownTestSuite() { scratch_.reset(); }
-  static std::string path(const std::string& name) { return (scratch_->path() / name).string(); }
-
-  static std::vector<std::string> command(const std::string& weights, const std::string& results,
-                                          const std::vector<std::string>& flags, int ranks) {
-    return test::with_flags(
-        test::mpirun(ranks) + std::vector<std::string>{test::program("cfm_eval_nll"), "--weights_file=" + path(weights),
-                                                       "--results_dir=" + path(results), "--data=" + path("data"),
-                                                       "--net_batch=7", "--count=23"},
-        flags_with_tolerance(flags));
-  }
-  // A looser tolerance than the default's, unless a grid or another one is asked for.
-  static std::vector<std::string> flags_with_tolerance(std::vector<std::string> flags) {
-    const auto has_flag = [&](const char* name) {
-      return std::ranges::any_of(flags, [&](const std::string& flag) { return flag.starts_with(name); });
-    };
-    if (has_flag("--solver=")) return flags;
-    for (const std::string name : {"--atol=", "--rtol="})
-      if (!has_flag(name.c_str())) flags.push_back(name + "1e-3");
-    return flags;
-  }
-  static test::Finished run(const std::string& weights, const std::string& results,
-                            const std::vector<std::string>& flags = {}, int ranks = 1) {
-    return test::run(command(weights, results, flags, ranks), path("log"));
-  }
-  // The only file of a folder whose name ends so.
-  static fs::path only(const std::string& folder, const std::string& ending) {
-    fs::path found;
-    for (const auto& entry : fs::directory_iterator(path(folder))) {
-      if (!entry.path().string().ends_with(ending)) continue;
-      EXPECT_TRUE(found.empty()) << "two in " << folder;
-      found = entry.path();
-    }
-    EXPECT_FALSE(found.empty()) << "no " << ending << " in " << folder;
-    return found;
-  }
-  static std::string table(const std::string& folder) { return bytes_of(only(folder, ".csv")); }
-  static nlohmann::json result(const std::string& folder) {
-    return nlohmann::json::parse(bytes_of(only(folder, ".json")));
-  }
-  // The table after a run that must succeed.
-  static std::string evaluated(const std::string& weights, const std::string& results,
-                               const std::vector<std::string>& flags = {}, int ranks = 1) {
-    const test::Finished finished = run(weights, results, flags, ranks);
-    EXPECT_EQ(finished.exit_code, 0) << finished.output;
-    return finished.exit_code == 0 ? table(results) : "";
-  }
-  // Lines that are kept in a result that is being made.
-  static int64_t kept_lines(const std::string& results) {
-    int64_t lines = 0;
-    std::error_code error;
-    for (const auto& entry : fs::recursive_directory_iterator(path(results), error)) {
-      if (entry.path().extension() != ".records") continue;
-      const std::string bytes = bytes_of(entry.path());
-      lines += std::count(bytes.begin(), bytes.end(), '\n');
-    }
-    return lines;
-  }
-  // The bits/dim in the column of a table that is so far from the end.
-  static std::vector<double> bits_of(const std::string& csv, int from_the_end = 0) {
-    std::istringstream lines(csv);
-    std::vector<double> bits;
-    std::string line;
-    std::getline(lines, line);
-    while (std::getline(lines, line)) {
-      for (int i = 0; i < from_the_end; ++i) line.resize(line.rfind(','));
-      bits.push_back(std::stod(line.substr(line.rfind(',') + 1)));
-    }
-    return bits;
-  }
-  static void wait_for_lines(test::Running& job, const std::string& results, int64_t count) {
-    while (!job.ended() && kept_lines(results) < count) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-
-  static std::unique_ptr<tests::ScratchDirectory> scratch_;
-};
-std::unique_ptr<tests::ScratchDirectory> NllProgram::scratch_;
+using test::slow_unet;
 
 TEST_F(NllProgram, GivesTheSameBitsForEveryImageOnOneTwoAndThreeRanks) {
   for (const std::string weights : {"plain.safetensors", "classes.safetensors"}) {
@@ -298,108 +191,6 @@ TEST_F(NllProgram, TheLastLineOfProgressHasTheMeanAndTheStandardErrorOfTheTable)
     EXPECT_TRUE(line.starts_with(expected)) << line << "\n" << expected;
     EXPECT_TRUE(has(line.substr(0, line.find('\n')), {" images/s  ETA 00:00:00"}));
   }
-}
-
-// The rank of a process that mpirun has started.
-std::string rank_of(int process) {
-  const std::string environment = bytes_of("/proc/" + std::to_string(process) + "/environ");
-  const std::string name = "OMPI_COMM_WORLD_RANK=";
-  const size_t at = environment.find(name) + name.size();
-  return environment.substr(at, environment.find('\0', at) - at);
-}
-
-TEST_F(NllProgram, ReportsOnWhileRank0HasDoneItsPartAndAnotherHasNot) {
-  const std::vector<std::string> longer{"--count=40", "--repeats=2", "--net_batch=4", "--atol=1e-5", "--rtol=1e-5"};
-  test::Running job(command("plain.safetensors", "halves", longer, 2), path("log"));
-  // (image, draw) of the lines that a rank has kept.
-  const auto kept_by = [](int rank) {
-    std::set<std::pair<int, int>> draws;
-    std::error_code error;
-    for (const auto& entry : fs::recursive_directory_iterator(path("halves"), error)) {
-      if (!entry.path().string().ends_with("-rank" + std::to_string(rank) + ".records")) continue;
-      std::istringstream lines(bytes_of(entry.path()));
-      for (std::string line; std::getline(lines, line);) {
-        std::istringstream words(line);
-        std::pair<int, int> draw;
-        words >> draw.first >> draw.second;
-        draws.insert(draw);
-      }
-    }
-    return draws;
-  };
-  const auto wait_until = [&](const std::function<bool()>& what) {
-    while (!job.ended() && !what()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    ASSERT_FALSE(job.ended()) << bytes_of(path("log"));
-  };
-  wait_until([&] { return !kept_by(1).empty(); });
-  for (const int process : test::ranks_below(job.pid(), "cfm_eval_nll"))
-    if (rank_of(process) == "1") kill(process, SIGSTOP);
-  wait_until([&] { return kept_by(0).size() == 40; });  // half of the 80 draws: its part
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));
-  const size_t said = bytes_of(path("log")).size();
-  std::set<std::pair<int, int>> kept = kept_by(0);
-  kept.merge(kept_by(1));
-  int64_t images = 0;
-  for (int image = 0; image < 40; ++image) images += kept.contains({image, 0}) && kept.contains({image, 1}) ? 1 : 0;
-  const std::string line = "likelihood   " + std::to_string(images) + "/40 images  ";
-  wait_until([&] { return bytes_of(path("log")).find(line, said) != std::string::npos; });
-  for (const int process : test::ranks_below(job.pid(), "cfm_eval_nll")) kill(process, SIGCONT);
-  const test::Finished finished = job.wait();
-  EXPECT_EQ(finished.exit_code, 0) << finished.output;
-}
-
-TEST_F(NllProgram, ContinuesAfterAKillOnAnyNumberOfRanksBitForBit) {
-  const std::vector<std::string> longer{"--count=40", "--repeats=2", "--atol=1e-5", "--rtol=1e-5"};
-  const std::string whole = evaluated("plain.safetensors", "whole", longer, 2);
-  {
-    test::Running job(command("plain.safetensors", "killed", longer, 2), path("log"));
-    wait_for_lines(job, "killed", 10);
-    kill(-job.pid(), SIGKILL);
-    EXPECT_EQ(job.wait().exit_code, 128 + SIGKILL);
-  }
-  std::this_thread::sleep_for(std::chrono::seconds(1));  // mpirun's ranks are not in its process group
-  const fs::path parts = only("killed", ".parts");
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(parts)) {
-    if (entry.path().extension() == ".records" && fs::file_size(entry.path()) > 0) files.push_back(entry.path());
-  }
-  ASSERT_FALSE(files.empty());
-  fs::resize_file(files[0], fs::file_size(files[0]) - 3);  // a torn line
-  const test::Finished finished = run("plain.safetensors", "killed", longer, 3);
-  ASSERT_EQ(finished.exit_code, 0) << finished.output;
-  EXPECT_TRUE(has(finished.output, {"resumed", "torn or damaged"}));
-  EXPECT_EQ(table("killed"), whole);
-  EXPECT_FALSE(fs::exists(parts));
-}
-
-TEST_F(NllProgram, StopsOnASignalWithWhatItHasAndAsksForRequeueing) {
-  for (const int number : {SIGUSR1, SIGTERM}) {
-    const std::string results = "stopped" + std::to_string(number);
-    const std::vector<std::string> longer{"--count=40", "--repeats=2", "--net_batch=4", "--atol=1e-5", "--rtol=1e-5"};
-    test::Running job(command("plain.safetensors", results, longer, number == SIGUSR1 ? 2 : 0), path("log"));
-    wait_for_lines(job, results, 3);
-    kill(job.pid(), number);
-    const test::Finished finished = job.wait();
-    EXPECT_EQ(finished.exit_code, 75) << finished.output;
-    EXPECT_TRUE(has(finished.output, {"stopped", "the same command continues"}));
-    EXPECT_TRUE(fs::is_directory(only(results, ".parts")));
-    const std::string table_after = evaluated("plain.safetensors", results, longer, 2);
-    EXPECT_EQ(std::count(table_after.begin(), table_after.end(), '\n'), 41);
-  }
-}
-
-TEST_F(NllProgram, LeavesAResultThatIsThereAndPutsAnotherBesideIt) {
-  const std::string first = evaluated("plain.safetensors", "twice", {"--count=4"});
-  const test::Finished again = run("plain.safetensors", "twice", {"--count=4"}, 2);
-  EXPECT_EQ(again.exit_code, 0);
-  EXPECT_TRUE(has(again.output, {"the result is there already"}));
-  EXPECT_EQ(table("twice"), first);
-  EXPECT_EQ(run("plain.safetensors", "twice", {"--count=4", "--seed=1"}).exit_code, 0);
-  EXPECT_EQ(run("plain.safetensors", "twice", {"--count=4", "--tag=mine"}).exit_code, 0);
-  EXPECT_EQ(std::distance(fs::directory_iterator(path("twice")), {}), 6);
-  const test::Finished other = run("plain.safetensors", "twice", {"--count=5", "--tag=mine"});
-  EXPECT_EQ(other.exit_code, 2);
-  EXPECT_TRUE(has(other.output, {"--tag", "images: there 4, here 5"}));
 }
 
 TEST_F(NllProgram, AGridPrintsHowFarItIsFromTwiceTheSteps) {

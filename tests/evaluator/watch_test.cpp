@@ -158,7 +158,7 @@ TEST_F(Watch, TakesOverWhatAKilledJobHasBegun) {
   ASSERT_TRUE(fs::exists(result(100, "claim")));
   const Finished second = test::run(watch(kLong, 2), path("log2"));
   EXPECT_EQ(second.exit_code, 0) << second.output;
-  EXPECT_TRUE(has(second.output, {"resumed", "draws are kept", "complete"}));
+  EXPECT_TRUE(has(second.output, {"resumed", "draws of the likelihood are kept", "complete"}));
   const Flags alone{"--run_dir=" + run_.string(), "--results_dir=" + path("other")};
   ASSERT_EQ(test::run(command(Flags(alone) + kLong, 3), path("log1")).exit_code, 0);
   EXPECT_EQ(bytes_of(result(100, "csv")), bytes_of(fs::path(path("other")) / result(100, "csv").filename()));
