@@ -30,15 +30,15 @@ parser.add_argument("--plot", default="runs/bench/nll.svg", help="where error ag
 parser.add_argument("--weights", default="", help="a weights file in place of training one")
 arguments = parser.parse_args()
 CHOSEN_BY, REPORTED = slice(0, None, 2), slice(1, None, 2)  # images: a setting is not judged by those that it was chosen by
-TORCHDIFFEQ = ["torchdiffeq==0.2.5", "scipy==1.18.1"]
+TORCHDIFFEQ = "torchdiffeq==0.2.5"  # scipy, which it imports, is there for the tests
 
 
 def torchdiffeq_folder():
-    """torchdiffeq and what it imports, in a folder of its own beside the wheel's environment."""
-    folder = os.path.join(os.path.dirname(sys.prefix), "bench-" + "-".join(TORCHDIFFEQ).replace("==", "-"))
+    """A folder of its own beside the wheel's environment."""
+    folder = os.path.join(os.path.dirname(sys.prefix), "bench-" + TORCHDIFFEQ.replace("==", "-"))
     if not os.path.exists(f"{folder}/torchdiffeq/__init__.py"):
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-                        f"--target={folder}", *TORCHDIFFEQ], check=True)
+                        f"--target={folder}", TORCHDIFFEQ], check=True)
     return folder
 
 
@@ -129,6 +129,7 @@ def line(name, measured, reference):
     return measured
 
 
+torchdiffeq_folder()  # before anything takes long
 with tempfile.TemporaryDirectory() as folder:
     data, weights = digits(folder)
     tight = [f"--atol={arguments.reference_tolerance}", f"--rtol={arguments.reference_tolerance}", "--precision=fp64"]

@@ -59,6 +59,8 @@ class Dataset {
   const Fingerprint& fingerprint() const { return fingerprint_; }
   // Whether labels are stored as 1..1000, as the downsampled ImageNet's are: here they are 0..999.
   bool labels_from_one() const { return labels_from_one_; }
+  // As cfm_pack --split named it; empty for others' files.
+  std::string split() const { return shards_.front().attribute("split"); }
   // Whether cfm_pack wrote it; labels are 0, 1, ... then.
   bool is_ours() const { return shards_.front().is_ours(); }
   // How images are read, and why, in words: "ram: 3.94 GB, shared by a node's 4 ranks".

@@ -3,6 +3,7 @@
 #include "base/durable_file.h"
 #include "base/log.h"
 #include "metrics/result_numbers.h"
+#include "metrics/targets.h"
 
 namespace cfm::evaluator {
 namespace {
@@ -90,7 +91,7 @@ void EvaluationMetrics::publish() {
   if (config_.textfile.empty()) return;
   try {
     if (fs::is_directory(config_.textfile)) {
-      write_durably(config_.textfile / (run_ + "-" + file_.name() + ".prom"), one_->text());
+      write_durably(config_.textfile / (metrics::file_name_of(run_) + "-" + file_.name() + ".prom"), one_->text());
     } else {
       write_durably(config_.textfile, all_->text());
     }

@@ -8,6 +8,7 @@
 #include "base/number_text.h"
 #include "evaluator/drawn_samples.h"
 #include "evaluator/feature_pass.h"
+#include "evaluator/fid_text.h"
 #include "evaluator/frechet.h"
 #include "evaluator/kept_piece.h"
 #include "evaluator/solver_error.h"
@@ -98,7 +99,8 @@ std::optional<Json> sweep(const FidPlan& plan, const SweepConfig& over, const Fi
   if (!leads) return Json::object();
   return Json{{"curve", curve},
               {"exact", {{"solver", kExactSolver}, {"steps", kExactSteps}, {"samples", compared}}},
-              {"samples", plan.count}};
+              {"samples", plan.count},
+              {"rank_deficient", deficiencies(plan, inputs)}};
 }
 
 }  // namespace cfm::evaluator

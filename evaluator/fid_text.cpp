@@ -29,6 +29,8 @@ std::optional<double> measure_of(const Json& repeat, const char* name) {
   return (value.is_object() ? value.at("mean") : value).get<double>();
 }
 
+}  // namespace
+
 std::vector<std::string> deficiencies(const FidPlan& plan, const FidInputs& inputs) {
   std::vector<std::string> found;
   const int64_t dimensions = inputs.features.dimensions;
@@ -38,10 +40,17 @@ std::vector<std::string> deficiencies(const FidPlan& plan, const FidInputs& inpu
   return found;
 }
 
+namespace {
+
 Json identity_json(const std::map<std::string, std::string>& identity) { return Json(identity); }
 
+Json split_json(const ImageSource& images) { return images.split.empty() ? Json(nullptr) : Json(images.split); }
+
 Json samples_json(const FidInputs& inputs) {
-  if (!inputs.weights) return {{"from", inputs.samples->what}, {"identity", identity_json(inputs.samples->identity)}};
+  if (!inputs.weights)
+    return {{"from", inputs.samples->what},
+            {"identity", identity_json(inputs.samples->identity)},
+            {"split", split_json(*inputs.samples)}};
   const checkpoint::WeightsInfo& info = inputs.weights->info;
   return {{"file", inputs.weights->file.string()},
           {"name", checkpoint::weights_name(info)},
@@ -132,13 +141,15 @@ Json result_json(const Json& numbers, const FidPlan& plan, const FidJob& job, co
   result.update(numbers);
   result["settings"] = plan.settings;
   result["command"] = launched(job.command, machine.ranks);
-  result["protocol"] = {{"quantisation", "floor(128 (y + 1)) clamped to 0..255"},
+  result["protocol"] = {{"quantisation", inputs.weights ? "floor(128 (y + 1)) clamped to 0..255" : "bytes as given"},
                         {"features", inputs.features.name + ": " + inputs.features.input},
                         {"statistics", "mean and covariance (n - 1) in float64"}};
   result[inputs.weights ? "weights" : "images"] = samples_json(inputs);
   const Reference& reference = inputs.reference;
-  result["reference"] = {
-      {"from", reference.what}, {"identity", identity_json(reference.identity)}, {"statistics", reference.origin}};
+  result["reference"] = {{"from", reference.what},
+                         {"identity", identity_json(reference.identity)},
+                         {"split", reference.images ? split_json(*reference.images) : Json(nullptr)},
+                         {"statistics", reference.origin}};
   result["features_file"] = inputs.features.file.string();
   if (!job.keep_samples.empty()) result["samples_file"] = job.keep_samples.string();
   result["machine"] = to_json(machine);

@@ -2,6 +2,7 @@
 // What cfm_eval_fid says and writes down.
 
 #include <string>
+#include <vector>
 
 #include "evaluator/fid_plan.h"
 #include "evaluator/machine.h"
@@ -14,6 +15,9 @@ std::string settings_text(const FidPlan& plan, const FidJob& job, const FidInput
 std::string repeat_text(const Json& repeat, int64_t number, int64_t repeats);
 // The lines after the work.
 std::string outcome_text(const FidPlan& plan, const Json& numbers, double seconds);
+
+// A sentence for the samples and one for the reference where they are fewer than ten a dimension of the features.
+std::vector<std::string> deficiencies(const FidPlan& plan, const FidInputs& inputs);
 
 // Least, mean and most of each measure over the repeats; each repeat; what is rank-deficient, what was not measured.
 Json numbers_json(const Json& repeats, const FidPlan& plan, const FidInputs& inputs);

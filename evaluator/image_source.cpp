@@ -61,6 +61,7 @@ ImageSource shards(const std::string& flag, const fs::path& place, const paralle
   source.what = flag + " " + place.string() + ": " + text_of(source.count, source.shape);
   source.identity = {{"dataset_fingerprint", dataset->fingerprint().files},
                      {"dataset_images_fingerprint", dataset->fingerprint().images}};
+  source.split = dataset->split();
   source.read = [dataset](int64_t first, int64_t n) {
     std::vector<int64_t> indices(static_cast<size_t>(n));
     std::iota(indices.begin(), indices.end(), first);

@@ -23,6 +23,7 @@ struct ImageSource {
   std::string what;  // for people
   // What tells these images from others, by name: a data set's two fingerprints, a file's hash.
   std::map<std::string, std::string> identity;
+  std::string split;  // of a data set, as cfm_pack named it; else empty
   int64_t count = 0;
   data::ImageShape shape;
   // Images first .. first + n - 1.

@@ -32,6 +32,7 @@ Json provenance(const NllJob& job, const checkpoint::Weights& weights, const dat
             {"branched_from", info.branched_from}}},
           {"data",
            {{"path", job.data},
+            {"split", images.split().empty() ? Json(nullptr) : Json(images.split())},
             {"images", images.size()},
             {"shape", {images.image_shape().channels, images.image_shape().height, images.image_shape().width}},
             {"fingerprint", fingerprint.files},

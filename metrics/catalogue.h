@@ -30,8 +30,8 @@ inline constexpr auto kCatalogue = std::to_array<SeriesInfo>({
     {"cfm_images_total", Kind::kCounter, Scope::kRun, "", "Images trained on by this process."},
     {"cfm_attempt", Kind::kGauge, Scope::kRun, "", "Which start of the run this is: 1 is the first."},
     {"cfm_stage", Kind::kGauge, Scope::kRun, "stage",
-     "What this start is at, 1 for one of data (opened, copied), weights (made, loaded from the checkpoint) and "
-     "training."},
+     "What the run is at, 1 for one of data (opened, copied), weights (made, loaded from the checkpoint), training and "
+     "held-out (losses, samples)."},
     {"cfm_lost_steps", Kind::kGauge, Scope::kRun, "",
      "Steps that the start before had made beyond the checkpoint that this one began from, as far as it logged them: "
      "up to --log_every - 1 too few."},
@@ -73,7 +73,7 @@ inline constexpr auto kCatalogue = std::to_array<SeriesInfo>({
     // checkpoints
     {"cfm_checkpoint_step", Kind::kGauge, Scope::kRun, "", "Step of the last checkpoint."},
     {"cfm_checkpoint_time_seconds", Kind::kGauge, Scope::kRun, "",
-     "When it was committed, in seconds since 1970; before the first one, when this process began to train."},
+     "When it was committed, in seconds since 1970; before this process's first one, when it began to train."},
     {"cfm_checkpoint_seconds", Kind::kGauge, Scope::kRun, "", "From the last save's request to its commit."},
     {"cfm_checkpoint_stall_seconds", Kind::kGauge, Scope::kRun, "",
      "Of these, how long training stood still on rank 0; over ranks, and over saves: the phase checkpoint."},

@@ -1,5 +1,11 @@
 #include "metrics/exporter.h"
 
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <optional>
 
@@ -13,7 +19,28 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_loopback(const std::string& address) { return address.starts_with("127.") || address == "[::1]"; }
+// Whether only this machine reaches it, by address or by a name such as localhost.
+bool is_loopback(const std::string& host) {
+  if (host == "[::1]") return true;
+  addrinfo hints{};
+  hints.ai_family = AF_INET;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return false;
+  const bool loopback =
+      (::ntohl(reinterpret_cast<const sockaddr_in*>(found->ai_addr)->sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
+  ::freeaddrinfo(found);
+  return loopback;
+}
+
+// A host as a target has it: no port, no scheme, no spaces.
+bool is_host(const std::string& name) {
+  const bool in_brackets = name.starts_with('[') && name.ends_with(']');
+  return std::ranges::all_of(name, [&](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '_' ||
+           (in_brackets && (c == ':' || c == '[' || c == ']'));
+  });
+}
 
 double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
@@ -38,6 +65,9 @@ Problems ExporterConfig::validate() const {
   } catch (const Error& e) {
     problems.emplace_back(e.what());
   }
+  if (!is_host(advertise))
+    problems.push_back("--metrics_advertise=" + advertise +
+                       ": expected a host's name or address alone, to which the endpoint's port is added");
   std::error_code error;
   if (!textfile.empty() && textfile.extension() != ".prom" && !fs::is_directory(textfile, error))
     problems.push_back("--metrics_textfile=" + textfile.string() +

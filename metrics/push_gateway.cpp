@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <thread>
 #include <tuple>
@@ -17,6 +18,34 @@ namespace cfm::metrics {
 namespace {
 
 constexpr std::chrono::seconds kPatience(10);
+
+bool is_plain(const std::string& value) {
+  return !value.empty() && std::ranges::all_of(value, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+}
+
+// RFC 4648, section 5, without padding; "=" for nothing, as a Pushgateway reads it.
+std::string base64url(const std::string& text) {
+  constexpr const char* kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  std::string coded;
+  uint32_t bits = 0;
+  int held = 0;
+  for (const char c : text) {
+    bits = bits << 8 | static_cast<unsigned char>(c);
+    for (held += 8; held >= 6; held -= 6) coded += kDigits[bits >> (held - 6) & 63];
+  }
+  if (held > 0) coded += kDigits[bits << (6 - held) & 63];
+  return coded.empty() ? "=" : coded;
+}
+
+// Labels as parts of a path, which the library does not code. [Pushgateway's README, "URL"]
+std::map<std::string, std::string> in_a_path(const std::map<std::string, std::string>& labels) {
+  std::map<std::string, std::string> coded;
+  for (const auto& [name, value] : labels)
+    coded[is_plain(value) ? name : name + "@base64"] = is_plain(value) ? value : base64url(value);
+  return coded;
+}
 
 // "http://HOST" and "PORT/maybe/a/path", as prometheus::Gateway joins them; empty if it is no such address.
 std::pair<std::string, std::string> host_and_port(std::string url) {
@@ -64,7 +93,7 @@ struct PushGateway::Shared {
   }
   // The status of HTTP; not above 0 if there was no answer.
   int pushed(const Labels& labels, const std::shared_ptr<prometheus::Collectable>& series) const try {
-    prometheus::Gateway gateway(host, port, job, labels);
+    prometheus::Gateway gateway(host, port, job, in_a_path(labels));
     gateway.RegisterCollectable(series);
     return gateway.Push();
   } catch (const std::exception&) {

@@ -6,6 +6,7 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <stdexcept>
 #include <unordered_map>
@@ -95,9 +96,11 @@ std::string Series::text() const { return prometheus::TextSerializer().Serialize
 std::shared_ptr<prometheus::Collectable> Series::collectable() const { return impl_->registry; }
 
 std::string run_name(const std::string& given, const std::filesystem::path& folder) {
-  if (!given.empty()) return given;
   const std::filesystem::path whole = std::filesystem::absolute(folder).lexically_normal();
-  return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
+  const std::string name =
+      !given.empty() ? given : (whole.has_filename() ? whole : whole.parent_path()).filename().string();
+  using Json = nlohmann::json;
+  return Json::parse(Json(name).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
 }
 
 }  // namespace cfm::metrics

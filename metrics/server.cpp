@@ -62,7 +62,16 @@ void knock(int port) {
   ::close(socket);
 }
 
-int silent(const mg_connection*, const char*) { return 1; }  // nonsense that clients send is not worth a line
+// What it says of its own before it serves; later on it is nonsense that clients send, which is not worth a line.
+struct Said {
+  std::string text;
+  bool serving = false;
+};
+int listen_to(const mg_connection* connection, const char* message) {
+  auto* const said = static_cast<Said*>(mg_get_user_data(mg_get_context(connection)));
+  if (said != nullptr && !said->serving) said->text += (said->text.empty() ? "" : "; ") + std::string(message);
+  return 1;
+}
 
 }  // namespace
 
@@ -71,6 +80,7 @@ struct Server::Impl {
   mg_context* context = nullptr;
   std::string address;
   int port = 0;
+  Said said;
 };
 
 std::pair<std::string, int> address_and_port(const std::string& listen) {
@@ -81,8 +91,9 @@ std::pair<std::string, int> address_and_port(const std::string& listen) {
     const auto [stopped, error] = std::from_chars(listen.data() + colon + 1, end, port);
     if (error != std::errc() || stopped != end) port = -1;
   }
-  check(colon != std::string::npos && colon > 0 && port >= 0 && port <= 65535,
-        "--metrics=" + listen + ": expected an address and a port, as 127.0.0.1:0 or 0.0.0.0:9464; empty: none");
+  check(colon != std::string::npos && colon > 0 && port >= 0 && port <= 65535 &&
+            listen.find_first_of(", \t\n") == std::string::npos,
+        "--metrics=" + listen + ": expected one address and a port, as 127.0.0.1:0 or 0.0.0.0:9464; empty: none");
   return {listen.substr(0, colon), port};
 }
 
@@ -103,16 +114,20 @@ Server::Server(const std::string& listen, const Pages& pages) : impl_(std::make_
                                    "64",
                                    nullptr};
   mg_callbacks callbacks{};
-  callbacks.log_message = silent;
+  callbacks.log_message = listen_to;
   mg_init_data init{};
   init.callbacks = &callbacks;
+  init.user_data = &impl_->said;
   init.configuration_options = options.data();
   std::array<char, 256> why{};
   mg_error_data error{};
   error.text = why.data();
   error.text_buffer_size = why.size();
   impl_->context = mg_start2(&init, &error);
-  if (impl_->context == nullptr) throw Error("cannot listen on " + listen + ": " + why.data(), ExitCode::kRetry);
+  if (impl_->context == nullptr)
+    throw Error("cannot listen on " + listen + ": " + (impl_->said.text.empty() ? why.data() : impl_->said.text),
+                ExitCode::kRetry);
+  impl_->said.serving = true;
   std::array<mg_server_port, 4> ports{};
   if (mg_get_server_ports(impl_->context, static_cast<int>(ports.size()), ports.data()) > 0)
     impl_->port = ports[0].port;

@@ -39,7 +39,8 @@ const at = id => document.getElementById(id);
 const short = x => x === null ? 'not finite' : Math.abs(x) >= 1e5 || (x && Math.abs(x) < 1e-3) ? x.toExponential(2) : +x.toPrecision(4) + '';
 const two = n => String(n).padStart(2, '0');
 const duration = s => s === null ? '-' : (s >= 86400 ? Math.floor(s / 86400) + ' d ' : '') + [Math.floor(s / 3600) % 24, Math.floor(s / 60) % 60, Math.floor(s) % 60].map(two).join(':');
-const stages = {data: 'Starting: opening the data', weights: 'Starting: making the network, loading its checkpoint'};
+const stages = {data: 'Starting: opening the data', weights: 'Starting: making the network, loading its checkpoint',
+ 'held-out': 'Looking at held-out images and samples'};
 let shown = '';
 function show(s) {
   document.title = s.run + ' ' + s.step + '/' + s.last_step;

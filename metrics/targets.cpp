@@ -106,6 +106,11 @@ std::string target_name(const std::string& run, const std::string& node, const f
   return legal(run, 100) + "@" + legal(node, 60) + "-" + xxh3_128_hex(all.data(), all.size()).substr(0, 8);
 }
 
+std::string file_name_of(const std::string& run) {
+  const std::string name = legal(run, 100);
+  return name == run ? name : name + "-" + xxh3_128_hex(run.data(), run.size()).substr(0, 8);
+}
+
 Target::Target(const TargetConfig& config)
     : config_(config),
       file_(config.folder / (target_name(config.run, config.node, config.run_dir) + ".json")),

@@ -54,4 +54,7 @@ class Target {
 // same name in other folders.
 std::string target_name(const std::string& run, const std::string& node, const std::filesystem::path& run_dir);
 
+// A run's name as a part of a file's: as it is where it has such characters alone, else with digits at its end, too.
+std::string file_name_of(const std::string& run);
+
 }  // namespace cfm::metrics

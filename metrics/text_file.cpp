@@ -1,5 +1,7 @@
 #include "metrics/text_file.h"
 
+#include <optional>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -7,9 +9,23 @@
 #include "base/log.h"
 
 namespace cfm::metrics {
+namespace {
+
+// Nothing if there is no such file.
+std::optional<std::chrono::seconds> age_of(const std::filesystem::path& file) {
+  std::error_code error;
+  const auto written = std::filesystem::last_write_time(file, error);
+  if (error) return std::nullopt;
+  return std::chrono::duration_cast<std::chrono::seconds>(std::filesystem::file_time_type::clock::now() - written);
+}
+
+}  // namespace
 
 TextFile::TextFile(std::filesystem::path file, std::function<std::string()> text, std::chrono::milliseconds every)
     : file_(std::move(file)), text_(std::move(text)), every_(every) {
+  if (const std::optional<std::chrono::seconds> age = age_of(file_); age && *age < 3 * every_)
+    warn("metrics: " + file_.string() + " was written " + std::to_string(age->count()) +
+         " s ago: if by another job that is at work, the two take turns. Give each a file of its own, or a folder");
   write();
   thread_ = std::thread([this] { keep_writing(); });
 }

@@ -30,7 +30,10 @@ void HeldOutLook::take(parallel::Watchdog& watchdog, const StopSignal& stop) {
   const Pulse pulse{.works = [&] { watchdog.enter("held-out", step); },
                     .waits = [&] { watchdog.wait("held-out", step); },
                     .stops = [&] { return stop.raised() != 0; }};
-  if (data_.val && due(config_.val_every, step)) {
+  const bool of_losses = data_.val && due(config_.val_every, step), of_samples = due(config_.sample_every, step);
+  if (!of_losses && !of_samples) return;
+  report_.stage(Stage::kHeldOut);
+  if (of_losses) {
     const auto loss = [&](models::UNet& net) {
       return validation_loss(net, config_.flow_config, *data_.val, config_.val_images, config_.sample.net_batch,
                              session_, device_, pulse);
@@ -40,12 +43,13 @@ void HeldOutLook::take(parallel::Watchdog& watchdog, const StopSignal& stop) {
     const auto average = raw && !average_name_.empty() ? loss(*best_) : std::nullopt;
     if (average) report_.validation(step, average_name_, *average);
   }
-  if (due(config_.sample_every, step)) {
+  if (of_samples) {
     const std::string file = config_.run_dir + "/samples/" + checkpoint::step_name(step) + ".png";
     const bool written = write_sample_grid(*best_, config_.flow_config, config_.sample, data_.train.image_shape(), file,
                                            session_, device_, pulse);
     if (written) report_.samples(step, file);
   }
+  report_.stage(Stage::kTraining);
 }
 
 }  // namespace cfm::trainer

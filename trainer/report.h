@@ -33,6 +33,8 @@ class Report {
              int64_t parameters, int threads, c10::Device device);
   // A line that does not break the progress line.
   void note(const std::string& text);
+  // What the run is at now.
+  void stage(Stage stage) { metrics_.stage(stage); }
   // The step that `measure` describes, with what all ranks reported of it. Returns whether one was asked to stop.
   bool step(const StepMeasure& measure, const parallel::StepSummary& summary);
   // `seconds` from its request to its commit, in `stall_seconds` of which training stood still.

@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kStages{"data", "weights", "training"};
+constexpr std::array kStages{"data", "weights", "training", "held-out"};
 constexpr size_t kMostRanks = 64;  // of a node, that have series of their own
 
 double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }

@@ -28,8 +28,9 @@ struct RankHere {
   double cpu_seconds = 0;  // told so far
 };
 
-// What a start is at: it opens and copies its data, makes its network and loads its checkpoint, trains.
-enum class Stage { kData, kWeights, kTraining };
+// What a start is at: it opens and copies its data, makes its network and loads its checkpoint, trains, looks at
+// held-out images and samples.
+enum class Stage { kData, kWeights, kTraining, kHeldOut };
 
 class RunMetrics {
  public:

@@ -121,10 +121,10 @@ def one_run():
     # Before the first commit of a process the series holds when that began.
     committed = f"1000 * cfm_checkpoint_time_seconds{{{RUN}}} and on (run, instance) cfm_checkpoints_total{{{RUN}}} > 0"
     newest = lambda series: f"max by (run) ({series}{{{RUN}}})"  # noqa: E731
-    board = page("cfm-run", "cfm: one run", "Where a run stands, what it learns, where its time goes.", "label_values(cfm_step, run)", multi=False)
+    board = page("cfm-run", "cfm: one run", "Where a run stands, what it learns, where its time goes.", "label_values(cfm_start_time_seconds, run)", multi=False)
     return (board.with_variable(node).with_variable(rank)
             .with_row(dashboard.Row("Progress"))
-            .with_panel(word("Stage", "What this start is at: data (opened, copied), weights (made, loaded), training.", f"cfm_stage{{{RUN}}} == 1", "{{stage}}"))
+            .with_panel(word("Stage", "What the run is at: data (opened, copied), weights (made, loaded), training, held-out (losses, samples).", f"cfm_stage{{{RUN}}} == 1", "{{stage}}"))
             .with_panel(number("Step", "short", "Steps made, skipped updates included.", newest("cfm_step")))
             .with_panel(number("Of", "short", "Steps that the run is to make.", newest("cfm_last_step")))
             .with_panel(number("Time left", "dtdurations", "At the speed of the last steps.", f"min by (run) (cfm_eta_seconds{{{RUN}}})"))
@@ -183,7 +183,7 @@ def one_run():
 
 
 def all_runs():
-    board = page("cfm-runs", "cfm: all runs", "Runs at a glance and side by side.", "label_values(cfm_step, run)", multi=True)
+    board = page("cfm-runs", "cfm: all runs", "Runs at a glance and side by side.", "label_values(cfm_start_time_seconds, run)", multi=True)
     by_run = lambda series: f"max by (run) ({series}{{{RUNS}}})"  # noqa: E731
     return (board
             .with_panel(rows_of("Runs", "Where each run stands.", ("step", "short", by_run("cfm_step")), ("of", "short", by_run("cfm_last_step")),

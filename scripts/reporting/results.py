@@ -52,6 +52,7 @@ class Sweep:
     points: list
     protocol: str  # but not which points there are
     exact: str  # the solution that errors are measured from
+    rank_deficient: bool
 
 
 @dataclass
@@ -190,4 +191,4 @@ def _sweep(step, tag, document):
     parts = [f"{grid} grids" if grid else "", *_sampling_words(found.get("samples"), settings)]
     exact = found.get("exact") or {}
     said = f"{exact['solver']} with {exact['steps']} steps" if exact else ""
-    return Sweep(step, tag, points, _protocol(document, settings, parts, {"nfe", "tolerances"}), said)
+    return Sweep(step, tag, points, _protocol(document, settings, parts, {"nfe", "tolerances"}), said, bool(found.get("rank_deficient")))

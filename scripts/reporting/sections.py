@@ -228,12 +228,30 @@ def sweeps(runs) -> Section:
             if series:
                 of = f"{run.name}, {words[0]}" if len(words) == 1 else run.name
                 section.parts.append(Chart(f"{of}: {label} against NFE", "NFE", label, series, log_x=True, log_y=True, note=_sweep_note(run.results.sweeps, words, name)))
-        rows += [[run.name, sweep.step, p.solver, p.nfe, p.fid, p.rms_error, sweep.protocol, sweep.tag] for sweep in run.results.sweeps for p in sweep.points]
+        rows += [[run.name, sweep.step, p.solver, p.nfe, p.fid, p.rms_error, sweep.protocol, "yes" if sweep.rank_deficient else "no", sweep.tag] for sweep in run.results.sweeps for p in sweep.points]
         if not run.results.sweeps:
             section.parts.append(missing(f"No sweep over solvers of {run.name}.", f"cfm_eval_fid --sweep --run_dir={quote(str(run.folder))} --reference=… --features=…"))
+    section.parts += _sweeps_overlaid(runs)
     if rows:
-        section.parts.append(Table("nfe", "FID and error by solver and NFE", ["run", "step", "solver", "NFE", "FID", "rms error", "protocol", "tag"], rows))
+        section.parts.append(Table("nfe", "FID and error by solver and NFE", ["run", "step", "solver", "NFE", "FID", "rms error", "protocol", "rank-deficient", "tag"], rows))
     return section
+
+
+def _sweeps_overlaid(runs) -> list:
+    """The newest sweep of each run by one solver that all have, the midpoint rule if that is one: what a method costs, as on the left of Fig. 7."""
+    swept = [(i, run, run.results.sweeps[-1]) for i, run in enumerate(runs) if run.results.sweeps]
+    common = set.intersection(*({p.solver for p in sweep.points} for _, _, sweep in swept)) if len(swept) > 1 else set()
+    if not common:
+        return []
+    solver, charts = "midpoint" if "midpoint" in common else min(common), []
+    for name, label in (("fid", "FID"), ("rms_error", "rms error of the solution")):
+        lines = [(i, run, sweep, sorted((p.nfe, getattr(p, name)) for p in sweep.points if p.solver == solver and getattr(p, name) is not None)) for i, run, sweep in swept]
+        series = [Series(f"{run.name}, step {sweep.step}", points, i) for i, run, sweep, points in lines if points]
+        if len(series) > 1:
+            same = len({sweep.protocol for _, _, sweep, points in lines if points}) == 1
+            note = "" if name == "rms_error" or same else "Of different protocols, see the table: not comparable."
+            charts.append(Chart(f"All runs by {solver}: {label} against NFE", "NFE", label, series, log_x=True, log_y=True, note=note))
+    return charts
 
 
 def _sweep_words(found) -> list:

@@ -176,6 +176,8 @@ TEST_F(KeptCheckpoints, AreThereAsLongAsTheirHoldersWereToldWhateverComesBetween
       std::minstd_rand random(seed);
       while (!ended) {
         const int64_t step = committed_steps(config_.run_dir).front();
+        // Long enough now and then for a save and its deletions, however slow the machine is.
+        if (random() % 4 == 0) std::this_thread::sleep_for(milliseconds(random() % 100));
         Hold hold(config_.run_dir, step);
         std::optional<bool> keeps;
         while (!(keeps = hold.keeps())) std::this_thread::yield();

@@ -62,6 +62,10 @@ TEST_F(EvalFid, IsSmallBetweenRealDigitsAndLargeForNoise) {
   EXPECT_GT(real["is_10_splits"]["mean"].get<double>(), 7);  // ten digits, well told apart
   EXPECT_TRUE(real["rank_deficient"].empty());
   EXPECT_FALSE(real.contains("sfid"));
+  EXPECT_EQ(real["protocol"]["quantisation"], "bytes as given");
+  EXPECT_EQ(real["reference"]["split"], "train");
+  EXPECT_TRUE(real["images"]["split"].is_null());  // an .npz does not say
+  EXPECT_EQ(same["images"]["split"], "train");
 }
 
 TEST_F(EvalFid, OtherProtocolsOfKidPrecisionAndRecallAreSaidInTheResult) {
@@ -200,6 +204,7 @@ TEST_F(EvalFid, OfKeptSamplesIsThatOfTheDrawnOnesHoweverTheyLie) {
     EXPECT_EQ(scored["recall"], drawn["recall"]) << place;
   }
   EXPECT_EQ(drawn["rank_deficient"].size(), 1U);  // 100 samples for 32 dimensions
+  EXPECT_EQ(drawn["protocol"]["quantisation"], "floor(128 (y + 1)) clamped to 0..255");
 }
 
 TEST_F(EvalFid, TakesTheFirstImagesOfOthersIfACountIsGiven) {
@@ -274,6 +279,7 @@ TEST_F(EvalFid, SweepsSolversFromOneSetOfNoises) {
   EXPECT_EQ(nfe.at("dp5/4"), 24);
   EXPECT_EQ(nfe.at("dp5/1"), 6);  // its real cost, though 2 was asked for
   EXPECT_EQ(swept()["exact"]["samples"], 8);
+  EXPECT_EQ(swept()["rank_deficient"].size(), 1U);  // of eight samples for 32 dimensions
   EXPECT_GT(nfe.at("dopri5/1e-05"), nfe.at("dopri5/0.01"));
 }
 

@@ -105,6 +105,22 @@ TEST_F(EvaluationMetrics, ArePushedToAGatewayFromWhichPrometheusAnswersTheDashbo
   EXPECT_TRUE(prometheus.ask("{exported_job!=''}").empty());
 }
 
+TEST_F(EvaluationMetrics, ReachAGatewayUnderRunsOfAnyName) {
+  const Pushgateway gateway(folder_.path());
+  fs::create_directories(path("collector"));
+  const Flags names{"my run", "a/b", "x#1", "x?y", "50%25", "ü", "plain-1_2"};
+  for (const std::string& name : names) {
+    const Finished finished = nll(
+        {"--run_dir=" + run_.string(), "--step=100", "--metrics_run=" + name, "--results_dir=" + path("named").string(),
+         "--metrics_push=http://" + gateway.address(), "--metrics_textfile=" + path("collector").string()});
+    ASSERT_EQ(finished.exit_code, 0) << finished.output;
+    EXPECT_EQ(finished.output.find("metrics:"), std::string::npos) << finished.output;
+    const Flags labels{"run=\"" + name + "\"", "step=\"100\"", "tag=\"t\"", "metric=\"nll\""};
+    EXPECT_EQ(value(gateway.metrics(), "cfm_evaluation_images", labels), 4) << name << "\n" << gateway.metrics();
+  }
+  EXPECT_EQ(std::distance(fs::directory_iterator(path("collector")), {}), static_cast<long>(names.size()));
+}
+
 TEST_F(EvaluationMetrics, StandInOneFileWithAllThatAJobDid) {
   const fs::path file = path("cfm.prom");
   const Flags flags{"--watch=" + run_.string(), "--metrics_textfile=" + file.string(), "--metrics_run=other"};

@@ -11,11 +11,13 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <numbers>
 #include <sstream>
 
 #include "flow/draws.h"
+#include "flow/path.h"
 #include "flow/pixels.h"
 #include "support/error_text.h"
 #include "support/nll_program.h"
@@ -81,40 +83,81 @@ TEST_F(NllProgram, HardlyDependsOnTheBatchShape) {
   }
 }
 
+// Weights whose output means a velocity by another path or objective, and that velocity by hand: F is the network's
+// output, `net` the network in float64.
+struct HandFlow {
+  std::string name, path, objective;
+  double t_end, sigma0;
+  using Net = std::function<at::Tensor(const at::Tensor& x, double t)>;
+  std::function<at::Tensor(const Net& net, const at::Tensor& x, double t)> velocity;
+  void write(const std::string& file) const {
+    checkpoint::WeightsInfo info;
+    flow::Path as_named;
+    as_named.path = path;
+    info.path = path;
+    info.path_parameters = flow::path_parameters(as_named);
+    info.objective = objective;
+    info.t_end = t_end;
+    info.sigma0 = sigma0;
+    test::write_tiny_weights(file, slow_unet(10), 2, 0, 0, info);
+  }
+};
+
+const HandFlow kHandFlows[] = {
+    {"ot_fm", "ot", "fm", 1, 1, [](const HandFlow::Net& net, const at::Tensor& x, double t) { return net(x, t); }},
+    // The output is -S: v = beta/2 (x + S).
+    {"vp_sm", "vp", "sm", 1 - 1e-5, 1,
+     [](const HandFlow::Net& net, const at::Tensor& x, double t) {
+       return (0.1 + 19.9 * (1 - t)) / 2 * (x - net(x, t));
+     }},
+    // The output is noise, the input scaled: v = sigma' F.
+    {"ve_fm", "ve", "fm", 1 - 1e-5, 100,
+     [](const HandFlow::Net& net, const at::Tensor& x, double t) {
+       const double sigma = 0.02 * std::pow(5000, 1 - t);
+       return -std::log(5000) * sigma * net(x / std::sqrt(sigma * sigma + 0.25), t);
+     }},
+};
+
 // Euler's three steps by hand: the network in float64, its divergence by central differences.
-TEST_F(NllProgram, IsTheNetworksLikelihoodWithEachImagesLabel) {
-  const std::string csv = evaluated("classes.safetensors", "hand",
-                                    {"--solver=euler", "--steps=3", "--grid=uniform", "--divergence=exact",
-                                     "--precision=fp64", "--count=3", "--seed=5", "--check_images=2"});
+TEST_F(NllProgram, IsTheLikelihoodOfEveryKindOfNetworkWithEachImagesLabel) {
   models::UNet net(slow_unet(10), 2);
   net.eval();
   net.to(at::kDouble);
   const at::NoGradGuard no_grad;
-  std::istringstream lines(csv);
-  std::string line;
-  std::getline(lines, line);
-  for (int64_t i = 0; i < 3; ++i) {
-    const std::vector<uint8_t> pixels = tests::pixels_of(i, kShape);
-    const at::Tensor bytes =
-        at::tensor(std::vector<int64_t>(pixels.begin(), pixels.end())).to(at::kByte).view({1, 1, 8, 8});
-    const at::Tensor u = flow::keyed_uniform(5, Purpose::kNllDequantise, static_cast<uint64_t>(i) << 16, 1, {1, 8, 8});
-    at::Tensor x = flow::to_model_space(bytes, u).to(at::kDouble);
-    double log_p = 0;
-    for (const double t : {1.0, 2. / 3, 1. / 3}) {
-      const auto v = [&](const at::Tensor& at_x) {
-        const int64_t rows = at_x.size(0);
-        return net.forward(at_x, at::full({rows}, t, at::kDouble), at::full({rows}, tests::label_of(i), at::kLong));
-      };
-      const double h = 1e-4;
-      const at::Tensor moves = at::eye(64, at::kDouble).view({64, 1, 8, 8}) * h;
-      const double divergence = ((v(x + moves) - v(x - moves)) / (2 * h)).view({64, 64}).trace().item<double>();
-      log_p -= divergence / 3;
-      x = x - v(x) / 3;
-    }
-    log_p += -x.square().sum().item<double>() / 2 - 32 * std::log(2 * std::numbers::pi);
+  for (const HandFlow& hand : kHandFlows) {
+    hand.write(path(hand.name));
+    std::istringstream lines(evaluated(hand.name, "hand_" + hand.name,
+                                       {"--solver=euler", "--steps=3", "--grid=uniform", "--divergence=exact",
+                                        "--precision=fp64", "--count=3", "--seed=5", "--check_images=2"}));
+    std::string line;
     std::getline(lines, line);
-    EXPECT_NEAR(std::stod(line.substr(line.rfind(',') + 1)), -log_p / (64 * std::numbers::ln2) + 7, 1e-6) << line;
-    EXPECT_TRUE(line.starts_with(std::to_string(i) + "," + std::to_string(tests::label_of(i)) + ",3,")) << line;
+    for (int64_t i = 0; i < 3; ++i) {
+      const std::vector<uint8_t> pixels = tests::pixels_of(i, kShape);
+      const at::Tensor bytes =
+          at::tensor(std::vector<int64_t>(pixels.begin(), pixels.end())).to(at::kByte).view({1, 1, 8, 8});
+      const at::Tensor u =
+          flow::keyed_uniform(5, Purpose::kNllDequantise, static_cast<uint64_t>(i) << 16, 1, {1, 8, 8});
+      const HandFlow::Net network = [&](const at::Tensor& x, double t) {
+        const int64_t rows = x.size(0);
+        return net.forward(x, at::full({rows}, t, at::kDouble), at::full({rows}, tests::label_of(i), at::kLong));
+      };
+      at::Tensor x = flow::to_model_space(bytes, u).to(at::kDouble);
+      double log_p = 0;
+      for (const double part : {1.0, 2. / 3, 1. / 3}) {
+        const auto v = [&](const at::Tensor& at_x) { return hand.velocity(network, at_x, part * hand.t_end); };
+        const double h = 1e-4;
+        const at::Tensor moves = at::eye(64, at::kDouble).view({64, 1, 8, 8}) * h;
+        const double divergence = ((v(x + moves) - v(x - moves)) / (2 * h)).view({64, 64}).trace().item<double>();
+        log_p -= divergence * hand.t_end / 3;
+        x = x - v(x) * hand.t_end / 3;
+      }
+      const double variance = hand.sigma0 * hand.sigma0;
+      log_p += -x.square().sum().item<double>() / 2 / variance - 32 * std::log(2 * std::numbers::pi * variance);
+      std::getline(lines, line);
+      EXPECT_NEAR(std::stod(line.substr(line.rfind(',') + 1)), -log_p / (64 * std::numbers::ln2) + 7, 1e-6)
+          << hand.name << ": " << line;
+      EXPECT_TRUE(line.starts_with(std::to_string(i) + "," + std::to_string(tests::label_of(i)) + ",3,")) << line;
+    }
   }
 }
 

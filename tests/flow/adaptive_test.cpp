@@ -17,6 +17,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <valarray>
 
 #include "flow/path.h"
 #include "flow/step_size.h"
@@ -100,9 +101,11 @@ TEST(Adaptive, RunsBackToWhereItCameFrom) {
     EXPECT_LT(largest_difference(one.x, flow.x0[sample]), 1e-7);
 }
 
-// One sample, float64, by the formulas of Hairer et al. and nothing shared but the table: its evaluations and its end.
+// float64, by the formulas of Hairer et al. and nothing shared but the table: the evaluations and the end of values
+// that take their steps together, which is a sample, or a batch of them under batch control.
 struct PlainLoop {
-  std::function<double(double x, double t)> v;
+  using Values = std::valarray<double>;
+  std::function<Values(const Values& x, double t)> v;
   double tolerance;
   bool on_a_ladder;  // steps of 2^(k/4)
   int64_t nfe = 0;
@@ -112,25 +115,31 @@ struct PlainLoop {
     while (rung > h * (1 + 1e-10)) rung *= std::sqrt(std::sqrt(0.5));
     return rung;
   }
-  double f(double x, double t) { return ++nfe, v(x, t); }
-  double solve(double x) {
-    const auto scale = [&](double value) { return tolerance + tolerance * std::abs(value); };
-    double t = 0, k_0 = f(x, 0);
-    const double d0 = std::abs(x) / scale(x), d1 = std::abs(k_0) / scale(x);
+  static double rms(const Values& values) { return std::sqrt((values * values).sum() / double(values.size())); }
+  Values scale(const Values& x) const { return tolerance + tolerance * std::abs(x); }
+  Values f(const Values& x, double t) { return ++nfe, v(x, t); }
+  Values solve(Values x) {
+    double t = 0;
+    Values k_0 = f(x, 0);
+    const double d0 = rms(x / scale(x)), d1 = rms(k_0 / scale(x));
     const double h0 = d0 < 1e-5 || d1 < 1e-5 ? 1e-6 : 0.01 * d0 / d1;
-    const double d2 = std::abs(f(x + h0 * k_0, h0) - k_0) / scale(x) / h0;
+    const Values change = f(x + h0 * k_0, h0) - k_0;
+    const double d2 = rms(change / scale(x)) / h0;
     double h = rounded(std::min(100 * h0, std::pow(0.01 / std::max(d1, d2), 0.2)));
     while (t < 1) {
       h = std::min(h, 1 - t);
-      std::array<double, 7> k{k_0};
-      double y = x, e = 0;
+      std::array<Values, 7> k{k_0};
+      Values y = x, e = 0 * x;
       for (size_t i = 1; i < 7; ++i) {
         y = x;
         for (size_t j = 0; j < i; ++j) y += h * kDopri5.a[i][j] * k[j];
         k[i] = f(y, t + kDopri5.c[i] * h);
       }
       for (size_t i = 0; i < 7; ++i) e += h * kDopri5Error[i] * k[i];
-      const double ratio = std::abs(e) / (tolerance + tolerance * std::max(std::abs(x), std::abs(y)));
+      Values larger = std::abs(x);
+      for (size_t i = 0; i < larger.size(); ++i) larger[i] = std::max(larger[i], std::abs(y[i]));
+      const Values of_scale = e / scale(larger);
+      const double ratio = rms(of_scale);
       if (ratio <= 1) t += h, x = y, k_0 = k[6];
       h = rounded(h * std::min(10.0, std::max(0.9 / std::pow(ratio, 0.2), ratio < 1 ? 1.0 : 0.2)));
     }
@@ -139,22 +148,38 @@ struct PlainLoop {
 };
 
 TEST(Adaptive, TakesTheStepsOfAPlainLoopWhateverItsNeighbours) {
-  const auto v = [](double x, double t) { return 20 * std::cos(20 * t) * x - 0.3 * x * x; };
+  const auto v = [](const PlainLoop::Values& x, double t) -> PlainLoop::Values {
+    return 20 * std::cos(20 * t) * x - 0.3 * x * x;
+  };
   const Velocity rows = [](const at::Tensor& x, const at::Tensor& t) {
     return 20 * (20 * t).cos().unsqueeze(1) * x - 0.3 * x * x;
   };
-  const at::Tensor x0 = some_normals({9, 1}, 5).abs() + 0.1;
+  const at::Tensor x0 = some_normals({9, 2}, 5).abs() + 0.1;
+  const auto values = [](const at::Tensor& of) {
+    return PlainLoop::Values(of.const_data_ptr<double>(), static_cast<size_t>(of.numel()));
+  };
+  const auto expect_equal = [&](const at::Tensor& found, const PlainLoop::Values& expected) {
+    const PlainLoop::Values difference = std::abs(values(found.contiguous()) - expected);
+    EXPECT_LT(difference.max(), 1e-12);
+  };
   for (const double tolerance : {1e-4, 1e-7}) {
     for (const auto& [sample, one] : solve_all(field_of(rows), with_tolerance(tolerance), x0, first(9), 4)) {
       PlainLoop plain{v, tolerance, true};
-      EXPECT_NEAR(one.x.item<double>(), plain.solve(x0[sample].item<double>()), 1e-12);
+      expect_equal(one.x, plain.solve(values(x0[sample])));
       EXPECT_EQ(one.nfe, plain.nfe);
       EXPECT_EQ(one.nfe % 6, 2);
     }
-    for (const auto& [sample, one] : solve_all(field_of(rows), with_tolerance(tolerance, "batch"), x0, first(9), 1)) {
-      PlainLoop plain{v, tolerance, false};
-      EXPECT_NEAR(one.x.item<double>(), plain.solve(x0[sample].item<double>()), 1e-12);
-      EXPECT_EQ(one.nfe, plain.nfe);
+    // As torchdiffeq controls it: the norm is over all values of a batch.
+    for (const int64_t batch : {1, 3}) {
+      const auto solved = solve_all(field_of(rows), with_tolerance(tolerance, "batch"), x0, first(9), batch);
+      for (int64_t at = 0; at < 9; at += batch) {
+        PlainLoop plain{v, tolerance, false};
+        const PlainLoop::Values end = plain.solve(values(x0.narrow(0, at, batch)));
+        for (int64_t i = 0; i < batch; ++i) {
+          expect_equal(solved.at(at + i).x, end[std::slice(static_cast<size_t>(2 * i), 2, 1)]);
+          EXPECT_EQ(solved.at(at + i).nfe, plain.nfe);
+        }
+      }
     }
   }
 }

@@ -57,6 +57,29 @@ TEST_F(Exporters, TellNoPrometheusOfALoopbackAddressWhereItMayBeOnAnotherNode) {
   EXPECT_NE(exporter.text().find("Prometheus is not told"), std::string::npos) << exporter.text();
 }
 
+TEST_F(Exporters, TakeAHostsNameForLoopbackWhereItIsThat) {
+  ExporterConfig named = config();
+  named.listen = "localhost:0";
+  named.loopback_targets = false;
+  const Exporter exporter(named, series_);
+  EXPECT_TRUE(files("targets").empty());
+  EXPECT_NE(exporter.text().find("from this node alone"), std::string::npos) << exporter.text();
+}
+
+TEST_F(Exporters, RefuseToAdvertiseWhatIsNoHost) {
+  for (const char* wrong : {"node7:9464", "my host", "http://node7", "node7/\"x", "::1"}) {
+    ExporterConfig config;
+    config.advertise = wrong;
+    ASSERT_EQ(config.validate().size(), 1U) << wrong;
+    EXPECT_NE(config.validate()[0].find(std::string("--metrics_advertise=") + wrong), std::string::npos);
+  }
+  for (const char* good : {"", "node7", "node-7.cluster.example", "10.0.0.7", "[fe80::7]", "n_7"}) {
+    ExporterConfig config;
+    config.advertise = good;
+    EXPECT_EQ(config.validate(), Problems{}) << good;
+  }
+}
+
 TEST_F(Exporters, TellPrometheusOfAnAddressThatOthersReach) {
   ExporterConfig reached = config();
   reached.loopback_targets = false;
@@ -137,6 +160,20 @@ TEST(TextFiles, AreWrittenAgainAndAgainByThemselvesAndGoAtTheEnd) {
     EXPECT_GE(std::stoi(test::bytes_of(folder / "a.prom")), 3);
   }
   EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
+TEST(TextFiles, ThatSomebodyWroteJustNowAreWarnedOf) {
+  const tests::ScratchDirectory folder;
+  const fs::path file = folder.write("shared.prom", "# another job's\n");
+  const auto said = [&] {
+    testing::internal::CaptureStderr();
+    {
+      const TextFile one(file, [] { return "x 1\n"; });
+    }
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_NE(said().find("shared.prom was written "), std::string::npos);
+  EXPECT_EQ(said(), "") << "the last one took it away";
 }
 
 TEST(TextFiles, ThatCannotBeWrittenEndNothingAndAreSaidOnce) {

@@ -114,6 +114,19 @@ TEST_F(Monitor, TakesTextFilesFromNodeExporters) {
   }));
 }
 
+TEST_F(Monitor, LeavesAnothersDataAlone) {
+  const fs::path data = folder_.path() / "prometheus";
+  const Prometheus first(data, targets_);
+  const std::string before = bytes_of(first.config());
+  const test::Finished second =
+      test::run({"env", "CFM_MONITOR_PORT=" + std::to_string(test::free_port()), "CFM_MONITOR_DATA=" + data.string(),
+                 CFM_SOURCE_DIR "/scripts/monitor", (folder_.path() / "others").string()},
+                folder_.path() / "log2");
+  EXPECT_EQ(second.exit_code, 2) << second.output;
+  EXPECT_NE(second.output.find("another one is at work in " + data.string()), std::string::npos) << second.output;
+  EXPECT_EQ(bytes_of(first.config()), before);
+}
+
 TEST_F(Monitor, RefusesAFolderThatPrometheusTakesForAPattern) {
   for (const std::string name : {"a*b", "a?b", "a[b]", "a\\b"}) {
     const test::Finished finished =

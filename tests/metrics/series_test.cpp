@@ -81,6 +81,13 @@ std::string scope_name(Scope scope) {
   return scope == Scope::kRun ? "run" : scope == Scope::kNode ? "node" : "evaluation";
 }
 
+TEST(RunName, IsTheFoldersAndAlwaysText) {
+  EXPECT_EQ(run_name("", "/runs/digits/"), "digits");
+  EXPECT_EQ(run_name("mine", "/runs/digits"), "mine");
+  EXPECT_EQ(run_name("", "/runs/ü \"q\" #1"), "ü \"q\" #1");
+  EXPECT_EQ(run_name("", "/runs/bad\xff"), "bad\uFFFD");  // Prometheus would refuse the whole scrape
+}
+
 TEST(Catalogue, IsTheTableOfTheDocument) {
   const std::string document = test::bytes_of(CFM_SOURCE_DIR "/docs/metrics.md");
   size_t rows = 0;

@@ -102,8 +102,10 @@ TEST_F(MetricsServer, SaysWhyItCannotListen) {
     ADD_FAILURE() << "two listen on one port";
   } catch (const Error& e) {
     EXPECT_NE(std::string(e.what()).find("cannot listen on " + taken), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("in use"), std::string::npos) << e.what();
   }
-  for (const char* wrong : {"9464", "127.0.0.1", "127.0.0.1:", ":80", "127.0.0.1:99999", "127.0.0.1:1x"})
+  for (const char* wrong : {"9464", "127.0.0.1", "127.0.0.1:", ":80", "127.0.0.1:99999", "127.0.0.1:1x",
+                            "127.0.0.1:0,0.0.0.0:0", "127.0.0.1 :0"})
     EXPECT_THROW(address_and_port(wrong), Error) << wrong;
 }
 

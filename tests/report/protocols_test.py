@@ -199,6 +199,25 @@ class Sweeps(Results):
         self.assertIn("not comparable: step 2 (few): uniform grids, 7 samples", page.text)
         self.assertEqual(len(set(self.protocols("nfe"))), 2)
 
+    def test_of_several_runs_stand_in_one_chart_by_a_solver_that_all_have(self):
+        runs = [self.run_folder("a"), self.run_folder("b"), self.run_folder("c")]
+        midpoint = (("midpoint", 8, 5.0, 0.05), ("midpoint", 16, 4.0, 0.01))
+        self.sweep(runs[0], 1, "x", self.POINTS[:1])
+        self.sweep(runs[0], 2, "x", self.POINTS + midpoint)
+        self.sweep(runs[1], 2, "x", midpoint[:1] + self.POINTS)
+        page = self.page_of(*runs)
+        for measure in ("FID", "rms error of the solution"):
+            (chart,) = self.charts(page, f"All runs by midpoint: {measure} against NFE")
+            self.assertEqual(self.lines(chart), [("c0 d0", 2), ("c1 d0", 1)])
+            self.assertEqual({title.text.split("\n")[0] for title in chart.iter(SVG + "title")}, {"a, step 2", "b, step 2"})
+        self.assertNotIn("Of different protocols", page.text)
+        self.sweep(runs[1], 2, "x", self.POINTS, count=7)
+        page = self.page_of(*runs)
+        self.assertEqual(len(self.charts(page, "All runs by euler")), 2)
+        self.assertIn("Of different protocols, see the table: not comparable.", page.text)
+        self.sweep(runs[1], 2, "x", (("heun", 8, 1.0, 1.0),))
+        self.assertEqual(self.charts(self.page_of(*runs), "All runs"), [])
+
     def test_one_alone_is_named_in_the_title(self):
         run = self.run_folder("a")
         self.sweep(run, 2, "x", self.POINTS)

@@ -33,7 +33,7 @@ inline void write_image_npz(const std::filesystem::path& file, const std::vector
 
 inline void write_image_shard(const std::filesystem::path& file, const std::vector<uint8_t>& bytes) {
   const auto count = static_cast<int64_t>(bytes.size() / 64);
-  data::ShardWriter writer(file, {1, 8, 8}, count, {});
+  data::ShardWriter writer(file, {1, 8, 8}, count, {{"split", file.stem().string()}});
   for (int64_t i = 0; i < count; ++i) {
     const auto at = bytes.begin() + i * 64;
     writer.append(std::vector<uint8_t>(at, at + 64), i % 10);

@@ -51,6 +51,11 @@ const std::vector<Expected> kConfigs{
     {"imagenet64_ddpm", 64, 3, 295'131'267, 157'000, 2048, 1e-4, "constant", 0, "bf16", "vp", "ddpm"},
     {"imagenet64_sm", 64, 3, 295'131'267, 157'000, 2048, 1e-4, "constant", 0, "bf16", "vp", "sm"},
     {"imagenet64_scoreflow", 64, 3, 295'131'267, 157'000, 2048, 1e-4, "constant", 0, "bf16", "vp", "scoreflow"},
+    // At 128 pixels the paper trains by OT alone.
+    {"imagenet128_vp", 128, 3, 542'804'483, 500'000, 1536, 1e-4, "polynomial", 20'000, "bf16", "vp", "fm"},
+    {"imagenet128_ddpm", 128, 3, 542'804'483, 500'000, 1536, 1e-4, "polynomial", 20'000, "bf16", "vp", "ddpm"},
+    {"imagenet128_sm", 128, 3, 542'804'483, 500'000, 1536, 1e-4, "polynomial", 20'000, "bf16", "vp", "sm"},
+    {"imagenet128_scoreflow", 128, 3, 542'804'483, 500'000, 1536, 1e-4, "polynomial", 20'000, "bf16", "vp", "scoreflow"},
     // torchcfm: examples/images/cifar10.
     {"cifar10_torchcfm", 32, 3, 35'746'307, 400'001, 128, 2e-4, "constant", 5'000, "fp32"},
     // flow_matching: examples/image, without its label embedding; 1800 epochs of 97 steps.
