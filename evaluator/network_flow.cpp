@@ -43,6 +43,7 @@ checkpoint::Weights load_weights(const WeightsChoice& choice) {
     check(at::isfinite(tensor).all().item<bool>(),
           where + ": tensor '" + name + "' holds numbers that are not finite: the training has diverged. Take an " +
               "earlier checkpoint by --step");
+    tensor.set_requires_grad(false);  // or likelihoods would keep what the weights' gradients need
   }
   const models::UNetConfig& model = weights.info.model;
   check(model.in_channels == model.out_channels, where + " has " + std::to_string(model.out_channels) +
