@@ -307,7 +307,7 @@ TEST_F(WatchedRun, GoesOnUnderMaliciousClients) {
 TEST_F(WatchedRun, RefusesAnAddressWithoutAPort) {
   const Finished finished = run(command({"--metrics=localhost", "--metrics_textfile=x"}, 0), folder_.path() / "log");
   EXPECT_EQ(finished.exit_code, 2);
-  EXPECT_NE(finished.output.find("--metrics=localhost: expected an address and a port"), std::string::npos);
+  EXPECT_NE(finished.output.find("--metrics=localhost: expected one address and a port"), std::string::npos);
   EXPECT_NE(finished.output.find("--metrics_textfile=x: expected a folder"), std::string::npos);
 }
 
