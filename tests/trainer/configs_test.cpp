@@ -55,7 +55,8 @@ const std::vector<Expected> kConfigs{
     {"imagenet128_vp", 128, 3, 542'804'483, 500'000, 1536, 1e-4, "polynomial", 20'000, "bf16", "vp", "fm"},
     {"imagenet128_ddpm", 128, 3, 542'804'483, 500'000, 1536, 1e-4, "polynomial", 20'000, "bf16", "vp", "ddpm"},
     {"imagenet128_sm", 128, 3, 542'804'483, 500'000, 1536, 1e-4, "polynomial", 20'000, "bf16", "vp", "sm"},
-    {"imagenet128_scoreflow", 128, 3, 542'804'483, 500'000, 1536, 1e-4, "polynomial", 20'000, "bf16", "vp", "scoreflow"},
+    {"imagenet128_scoreflow", 128, 3, 542'804'483, 500'000, 1536, 1e-4, "polynomial", 20'000, "bf16", "vp",
+     "scoreflow"},
     // torchcfm: examples/images/cifar10.
     {"cifar10_torchcfm", 32, 3, 35'746'307, 400'001, 128, 2e-4, "constant", 5'000, "fp32"},
     // flow_matching: examples/image, without its label embedding; 1800 epochs of 97 steps.
