@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <filesystem>
 
 #include "base/durable_file.h"
 #include "base/log.h"
@@ -39,7 +38,7 @@ DrawRecords kept_draws(const NllPlan& plan, const parallel::MpiSession& session)
   std::string lines;
   parallel::agree_on(session, [&] {
     if (session.rank() != 0) return;
-    std::filesystem::create_directories(plan.parts);
+    make_folder(plan.parts);
     const KeptRecords kept = read_records(plan.parts, plan.key);
     for (const auto& [draw, density] : kept.records) lines += record_line(density, plan.key);
     if (kept.damaged_lines > 0)

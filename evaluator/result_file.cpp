@@ -8,7 +8,6 @@
 #include "checkpoint/store.h"
 
 namespace cfm::evaluator {
-namespace {
 
 namespace fs = std::filesystem;
 
@@ -17,8 +16,6 @@ void make_folder(const fs::path& folder) {
   fs::create_directories(folder, error);
   check(!error, folder.string() + " cannot be made: " + error.message() + "; give another --results_dir");
 }
-
-}  // namespace
 
 std::string ResultFile::name() const { return metric + "-" + checkpoint::step_name(step) + "-" + tag; }
 

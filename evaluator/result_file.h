@@ -48,4 +48,7 @@ std::string launched(const std::string& command, int ranks);
 // "2026-01-31T23:59:59Z"
 std::string utc_now();
 
+// A folder of a result, and those above it, unless they are there. Error names it.
+void make_folder(const std::filesystem::path& folder);
+
 }  // namespace cfm::evaluator
