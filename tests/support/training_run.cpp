@@ -78,9 +78,8 @@ Finished run(const std::vector<std::string>& command, const std::filesystem::pat
   return Running(command, log).wait();
 }
 
-std::vector<std::string> mpirun(int ranks) {
+std::vector<std::string> mpirun(int ranks, int grace_seconds) {
   if (ranks == 0) return {};
-  // A program that ends with an error is not waited for: mpirun would give the others two seconds.
   return {"mpirun",
           "--allow-run-as-root",
           "--oversubscribe",
@@ -88,7 +87,7 @@ std::vector<std::string> mpirun(int ranks) {
           "none",
           "--mca",
           "odls_base_sigkill_timeout",
-          "0",
+          std::to_string(grace_seconds),
           "-n",
           std::to_string(ranks)};
 }

@@ -49,8 +49,9 @@ class Running {
 
 Finished run(const std::vector<std::string>& command, const std::filesystem::path& log);
 
-// {"mpirun", ..., "-n", ranks}; nothing for 0 ranks: alone.
-std::vector<std::string> mpirun(int ranks);
+// {"mpirun", ..., "-n", ranks}; nothing for 0 ranks: alone. When a rank ends badly the others have that long to say so
+// before mpirun kills them, which waits for all of it: none where all ranks end by themselves, 2 is mpirun's own.
+std::vector<std::string> mpirun(int ranks, int grace_seconds = 0);
 std::string program(const std::string& name);  // of this build
 
 // Shards of `count` digits from `first` on, under folder/split; that path.

@@ -152,7 +152,7 @@ TEST_F(BadInput, MissingLabels) {
 }
 
 TEST_F(BadInput, AKilledRankEndsTheJobWithAMessageWithinTwentySeconds) {
-  Running job(mpirun(2) + small_run(data_, folder_->path() / "killed") + std::vector<std::string>{"--steps=1000000"},
+  Running job(mpirun(2, 2) + small_run(data_, folder_->path() / "killed") + std::vector<std::string>{"--steps=1000000"},
               folder_->path() / "log");
   while (!job.ended() && losses(folder_->path() / "killed").size() < 3)
     std::this_thread::sleep_for(std::chrono::milliseconds(20));

@@ -16,7 +16,7 @@ namespace {
 class Failures : public testing::Test {
  protected:
   std::vector<std::string> command(int ranks, const std::vector<std::string>& more) const {
-    return mpirun(ranks) + with_flags(small_run(data_, run_), more);
+    return mpirun(ranks, 2) + with_flags(small_run(data_, run_), more);
   }
   void wait_for_steps(Running& job) const {
     while (!job.ended() && losses(run_).size() < 3) std::this_thread::sleep_for(std::chrono::milliseconds(5));
