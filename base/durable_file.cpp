@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "base/error.h"
@@ -15,10 +16,14 @@ namespace cfm {
 namespace {
 
 // A disk that is full or ill may recover; what may not be written to will not.
+ExitCode code_of_writing(int number) {
+  const bool lasting = number == EACCES || number == EPERM || number == EROFS || number == EISDIR ||
+                       number == ENOTDIR || number == ENAMETOOLONG || number == ELOOP;
+  return lasting ? ExitCode::kWontWork : ExitCode::kRetry;
+}
+
 [[noreturn]] void fail(const std::string& doing, const std::filesystem::path& path) {
-  const bool forbidden = errno == EACCES || errno == EPERM || errno == EROFS || errno == EISDIR || errno == ENOTDIR;
-  throw Error("cannot " + doing + " " + path.string() + ": " + std::strerror(errno),
-              forbidden ? ExitCode::kWontWork : ExitCode::kRetry);
+  throw Error("cannot " + doing + " " + path.string() + ": " + std::strerror(errno), code_of_writing(errno));
 }
 
 [[noreturn]] void fail_to_read(const std::filesystem::path& path, int number) {
@@ -94,6 +99,18 @@ void write_durably(const std::filesystem::path& path, std::string_view bytes) {
 }
 
 void fsync_file(const std::filesystem::path& path) { fsync_path(path, O_RDONLY | O_CLOEXEC); }
+
+void make_folder(const std::filesystem::path& folder, const std::string& what) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) throw Error(what + " cannot be created: " + error.message(), code_of_writing(error.value()));
+}
+
+int open_to_append(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+  if (descriptor < 0) fail("open for appending", path);
+  return descriptor;
+}
 
 void fsync_directory(const std::filesystem::path& directory) {
   failpoint("fsync_directory", directory);

@@ -3,6 +3,7 @@
 // kRetry where it may pass (a full disk may have room later), kWontWork where it will not.
 
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 namespace cfm {
@@ -36,6 +37,12 @@ void write_durably(const std::filesystem::path& path, std::string_view bytes);
 
 // Makes the bytes of a closed file durable, whoever wrote them (a library that opens files itself).
 void fsync_file(const std::filesystem::path& path);
+
+// Makes `folder` and those above it, where they are missing. `what`: how the error calls it.
+void make_folder(const std::filesystem::path& folder, const std::string& what);
+
+// The descriptor of a file whose end is written to, and which is made if it is missing; the caller's to close.
+int open_to_append(const std::filesystem::path& path);
 
 // Makes entries of `directory` (a creation, a rename) durable.
 void fsync_directory(const std::filesystem::path& directory);

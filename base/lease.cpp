@@ -74,12 +74,29 @@ LeaseHolder holder_in(const std::string& text) {
   return holder;
 }
 
-// Opened anew each time: a network file system then asks its server. Empty: there is no file, or it is being made.
-std::string read_text(const fs::path& file) {
-  std::ostringstream text;
-  text << std::ifstream(file, std::ios::binary).rdbuf();
-  return text.str();
+struct Sight {
+  std::string text;  // empty: there is no file, it is being made, or it cannot be read
+  int error = 0;     // errno of what failed
+};
+
+// Opened anew each time: a network file system then asks its server.
+Sight look_at(const fs::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return {"", errno};
+  Sight sight;
+  std::array<char, 4096> piece{};
+  for (ssize_t size = 1; size != 0;) {
+    size = ::read(descriptor, piece.data(), piece.size());
+    if (size > 0) sight.text.append(piece.data(), static_cast<size_t>(size));
+    if (size >= 0 || errno == EINTR) continue;
+    sight = {"", errno};
+    break;
+  }
+  ::close(descriptor);
+  return sight;
 }
+
+std::string read_text(const fs::path& file) { return look_at(file).text; }
 
 bool is_there(const fs::path& file) {
   struct stat status {};
@@ -151,15 +168,17 @@ Lease::~Lease() {
 
 // Where the file is out of sight it is looked for again: a job that looked at a stale one is putting it back, or a
 // network file system blinks.
-bool Lease::held() const {
+Lease::State Lease::state() const {
   constexpr int kLooks = 20;
   constexpr std::chrono::milliseconds kBetween{100};
+  Sight sight;
   for (int look = 0; look < kLooks; ++look) {
     if (look > 0) std::this_thread::sleep_for(kBetween);
-    const std::string id = holder_in(read_text(file_)).id;
-    if (!id.empty()) return id == holder_.id;
+    sight = look_at(file_);
+    const std::string id = holder_in(sight.text).id;
+    if (!id.empty()) return id == holder_.id ? State::kHeld : State::kAnothers;
   }
-  return false;
+  return sight.error == ENOENT ? State::kGone : State::kUnseen;
 }
 
 // Writes into the very file that it has found to be ours: never makes one, nor writes into another's.

@@ -23,6 +23,8 @@ struct LeaseTimes {
 
 // With enough beats to expiry that a few may be late, or out of another machine's sight; one every five seconds at the
 // least, so that an observer of another expiry sees them too.
+// REQUIRES: 1 <= expiry_seconds <= kLongestLease.
+inline constexpr double kLongestLease = 86400;
 LeaseTimes lease_times(double expiry_seconds);
 
 // Of this process, or read from a lease.
@@ -42,8 +44,12 @@ class Lease {
   ~Lease();
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
-  // Whether the file still says so: looked up now, not remembered. To be asked before every commit.
-  bool held() const;
+  // What the file says now. kGone: it is not there. kUnseen: it cannot be read, which may pass.
+  enum class State { kHeld, kAnothers, kGone, kUnseen };
+  // Looked up, not remembered; to be asked before every commit. Takes two seconds where it is neither held nor
+  // another's.
+  State state() const;
+  bool held() const { return state() == State::kHeld; }
   // Whether a beat has found another's name in the file: remembered and cheap, for who wants to know between commits.
   // False does not say that it is held.
   bool lost() const { return lost_; }

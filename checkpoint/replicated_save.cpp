@@ -120,9 +120,8 @@ void commit(const SaveContext& context, Manifest manifest, const fs::path& commi
   file.append(json.data(), json.size());
   file.close();
   fsync_directory(context.unfinished);
-  if (!context.config.still_owned())
-    throw RunMustEnd("the run in " + context.config.run_dir.string() + " has been taken over by another job: step " +
-                     std::to_string(manifest.progress.step) + " is not saved, and this job ends");
+  refuse_unless_held(context.config.ownership(), context.config.run_dir,
+                     "step " + std::to_string(manifest.progress.step) + " is not saved");
   rename_durably(context.unfinished, committed);
 }
 
@@ -138,6 +137,7 @@ void save_replicated(const SaveContext& context, const std::vector<Part>& parts,
   sizes.reserve(parts.size());
   for (const Part& part : parts) sizes.push_back(part.tensor_bytes());
   const std::vector<int> writers = deal_files(sizes, context.session.size());
+  bool not_ours = false;  // rank 0's
   try {
     together(context, [&] {
       context.snapshot.take(parts, writers, rank, progress.moved);
@@ -151,13 +151,19 @@ void save_replicated(const SaveContext& context, const std::vector<Part>& parts,
         if (writers[i] == rank) write_file(context, context.snapshot.records()[i], progress.moved);
     });
     together(context, [&] {
-      if (rank == 0) commit(context, std::move(manifest), committed);
+      if (rank != 0) return;
+      try {
+        commit(context, std::move(manifest), committed);
+      } catch (const RunMustEnd&) {
+        not_ours = true;
+        throw;
+      }
     });
   } catch (const SharedError& e) {
     std::error_code ignored;
     if (rank == 0) fs::remove_all(context.unfinished, ignored);
-    context.over.barrier();  // no rank goes on before it is gone
-    if (e.exit_code() == ExitCode::kWontWork) throw RunMustEnd(e.what(), ExitCode::kWontWork);
+    if (context.over.any(not_ours))
+      throw RunMustEnd(e.what(), e.exit_code());  // nor goes a rank on before it is removed
     throw;
   }
 }

@@ -7,17 +7,12 @@
 #include "base/error.h"
 #include "checkpoint/background_save.h"
 #include "checkpoint/manifest.h"
+#include "checkpoint/ownership.h"
 #include "checkpoint/snapshot.h"
 #include "checkpoint/store.h"
 #include "parallel/mpi_session.h"
 
 namespace cfm::checkpoint {
-
-// Why a run must not go on: it is another's now (kWontWork), or its ranks no longer hold the same state (kRetry).
-class RunMustEnd : public SharedError {
- public:
-  using SharedError::SharedError;
-};
 
 struct SaveContext {
   const StoreConfig& config;

@@ -60,12 +60,12 @@ std::optional<std::unique_ptr<Lease>> Retention::announce() try {
 std::vector<fs::path> Retention::rename_old_ones() {
   std::vector<fs::path> renamed;
   std::vector<int64_t> steps = old_ones();
-  if (steps.empty() || !config_.still_owned()) return renamed;
+  if (steps.empty() || config_.ownership() != Lease::State::kHeld) return renamed;
   const auto announced = announce();
   if (!announced) return renamed;
   leave_what_is_wanted(steps);
   for (const int64_t step : steps) {
-    if (!config_.still_owned()) break;
+    if (config_.ownership() != Lease::State::kHeld) break;
     const fs::path folder = checkpoints_folder(config_.run_dir) / step_name(step);
     const fs::path leaving = folder.string() + kDeleted;
     try {

@@ -107,6 +107,7 @@ void Store::clean_up() const {
            " is a save of another job that may be under way: left alone until nothing in it has changed for an hour");
       continue;
     }
+    refuse_unless_held(config_.ownership(), config_.run_dir, (folder / name).string() + " is not removed");
     std::error_code error;
     fs::remove_all(folder / name, error);
     warn(error ? "cannot remove " + (folder / name).string() + ": " + error.message()
@@ -116,6 +117,7 @@ void Store::clean_up() const {
 
 void Store::quarantine(int64_t step, const std::string& why) const {
   const fs::path from = checkpoint_dir(step);
+  refuse_unless_held(config_.ownership(), config_.run_dir, "the damaged " + from.string() + " is not set aside");
   fs::path to = from.string() + std::string(kDamaged);
   for (int number = 2; fs::exists(to); ++number) to = from.string() + std::string(kDamaged) + std::to_string(number);
   rename_durably(from, to);

@@ -22,11 +22,12 @@ namespace cfm::checkpoint {
 
 struct StoreConfig {
   std::filesystem::path run_dir;
-  int64_t keep_last = 2;                                    // 0: keep all
-  int64_t keep_every = 0;                                   // never delete steps that are multiples of this; 0: none
-  int64_t keep_unevaluated = 4;                             // so many more while a job that follows the run lags
-  std::function<bool()> still_owned = [] { return true; };  // asked on rank 0, by any thread, before a run changes
-  LeaseTimes reader_times = {};                             // when a job that reads checkpoints shows no life any more
+  int64_t keep_last = 2;         // 0: keep all
+  int64_t keep_every = 0;        // never delete steps that are multiples of this; 0: none
+  int64_t keep_unevaluated = 4;  // so many more while a job that follows the run lags
+  // Of the run: asked on rank 0, by any thread, before anything in it is changed.
+  std::function<Lease::State()> ownership = [] { return Lease::State::kHeld; };
+  LeaseTimes reader_times = {};  // when a job that reads checkpoints shows no life any more
   Problems validate() const;
 };
 

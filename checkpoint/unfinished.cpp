@@ -19,11 +19,18 @@ namespace fs = std::filesystem;
 
 constexpr auto kSurelyDead = std::chrono::hours(1);
 
-// "4711" of step_000012000.4711.0.tmp; empty for a name without a job.
-std::string job_of(std::string_view name) {
+// "4711" and "0" of step_000012000.4711.0.tmp; empty for a name without a job.
+Writer writer_of(std::string_view name) {
   name.remove_suffix(std::string_view(kUnfinished).size());
   const size_t first = name.find('.'), last = name.rfind('.');
-  return first == last ? "" : std::string(name.substr(first + 1, last - first - 1));
+  if (first == last) return {};
+  return {.job = std::string(name.substr(first + 1, last - first - 1)), .attempt = std::string(name.substr(last + 1))};
+}
+
+int number_or_zero(const std::string& text) {
+  int value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
 }
 
 // Whether `job` is a process of this host that is no more.
@@ -54,8 +61,10 @@ fs::path unfinished_folder(const fs::path& committed, const Writer& writer) {
 }
 
 bool is_abandoned(const fs::path& folder, const Writer& me, const std::string& host) {
-  const std::string name = folder.filename().string(), job = job_of(name);
-  if (name.ends_with(kDeleted) || job == me.job || has_ended(job, host)) return true;
+  const std::string name = folder.filename().string();
+  const Writer writer = writer_of(name);
+  if (name.ends_with(kDeleted) || has_ended(writer.job, host)) return true;
+  if (writer.job == me.job && number_or_zero(writer.attempt) <= number_or_zero(me.attempt)) return true;
   return fs::file_time_type::clock::now() - last_change(folder) > kSurelyDead;
 }
 

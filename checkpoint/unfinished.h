@@ -23,8 +23,8 @@ Writer this_writer(const std::string& host);
 // "step_000012000.4711.0.tmp" in the place of `committed`, the checkpoint that it will be.
 std::filesystem::path unfinished_folder(const std::filesystem::path& committed, const Writer& writer);
 
-// Whether nobody writes to `folder` any more: it is an earlier attempt of `me`'s job or of a process of this host that
-// has ended, or nothing in it has changed for an hour, or it is a deletion.
+// Whether nobody writes to `folder` any more: it is of `me`'s job, though not of a later attempt, or of a process of
+// this host that has ended, or nothing in it has changed for an hour, or it is a deletion.
 bool is_abandoned(const std::filesystem::path& folder, const Writer& me, const std::string& host);
 
 }  // namespace cfm::checkpoint

@@ -43,8 +43,8 @@ ClaimedResult claimed_or_refused(const ResultFile& file, const Json& settings, d
 }  // namespace
 
 Problems lease_problems(double lease_seconds) {
-  if (lease_seconds >= 1) return {};
-  return {"--lease_seconds=" + number_text(lease_seconds) + ": expected at least 1"};
+  if (lease_seconds >= 1 && lease_seconds <= kLongestLease) return {};
+  return {"--lease_seconds=" + number_text(lease_seconds) + ": expected 1 to " + number_text(kLongestLease)};
 }
 
 ClaimedResult try_to_claim(const ResultFile& file, const Json& settings, LeaseSeeker& seeker) {

@@ -1,6 +1,5 @@
 #include "metrics/event_log.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,7 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
+#include "base/durable_file.h"
 #include "base/log.h"
 #include "base/utc.h"
 
@@ -75,9 +74,7 @@ Json json_of(const std::vector<double>& numbers) {
 
 EventLog::EventLog(const std::filesystem::path& file) : file_(file) {
   if (file.empty()) return;
-  descriptor_ = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-  check(descriptor_ >= 0, "cannot open " + file.string() + " for appending: " + std::strerror(errno) +
-                              ". Make its folder writable, or choose another --run_dir.");
+  descriptor_ = open_to_append(file);
   const WhatIsThere there = read_back(file);
   attempt_ = there.last_attempt + 1;
   torn_ = there.torn;

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <cctype>
 #include <chrono>
+#include <fstream>
 #include <optional>
+#include <sstream>
 
 #include "base/durable_file.h"
 #include "base/log.h"
@@ -44,6 +46,12 @@ bool is_host(const std::string& name) {
 
 double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
+bool holds(const fs::path& file, const std::string& text) {
+  std::ostringstream found;
+  found << std::ifstream(file, std::ios::binary).rdbuf();
+  return found.str() == text;
+}
+
 fs::path text_file(const ExporterConfig& config) {
   if (config.textfile.extension() == ".prom") return config.textfile;
   return config.textfile / (target_name(config.run, config.node, config.run_dir) + ".prom");
@@ -56,6 +64,7 @@ struct Exporter::Outside {
   std::optional<TextFile> file;
   std::optional<Server> server;
   std::optional<Target> target;
+  std::string said;  // in the address file
 };
 
 Problems ExporterConfig::validate() const {
@@ -89,8 +98,10 @@ Exporter::Exporter(const ExporterConfig& config, const Series& series,
 }
 
 Exporter::~Exporter() {
+  // Another job may have taken the run over and written its own.
+  if (outside_->said.empty() || !holds(config_.address_file, outside_->said)) return;
   std::error_code error;
-  if (outside_->server && !config_.address_file.empty()) fs::remove(config_.address_file, error);
+  fs::remove(config_.address_file, error);
 }
 
 std::string Exporter::series_text() {
@@ -110,8 +121,9 @@ void Exporter::listen(std::map<std::string, std::function<Page()>> pages) {
   }
   if (config_.address_file.empty()) return;
   try {
-    write_durably(config_.address_file,
-                  outside_->server->address() + ":" + std::to_string(outside_->server->port()) + "\n");
+    const std::string text = outside_->server->address() + ":" + std::to_string(outside_->server->port()) + "\n";
+    write_durably(config_.address_file, text);
+    outside_->said = text;
   } catch (const Error& e) {
     warn(std::string(e.what()) + ". The run goes on");
   }

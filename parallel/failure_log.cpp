@@ -53,6 +53,11 @@ bool FailureLog::has_grown() const {
   return size_of(file_) > size_at_start_;
 }
 
+void FailureLog::leave() {
+  const std::lock_guard lock(mutex_);
+  file_.clear();
+}
+
 void FailureLog::enter(const char* phase, int64_t step) {
   const std::lock_guard lock(mutex_);
   phase_ = phase;
@@ -77,7 +82,10 @@ void FailureLog::record(const std::string& cause, const std::string& what, const
   Json json{{"time", utc_text()}, {"cause", cause}, {"told_by", rank_}};
   json.update(json_of(culprit));
   json["exit_code"] = static_cast<int>(exit_code);
-  if (const std::string job = from_environment("SLURM_JOB_ID"); !job.empty()) json["slurm_job"] = job;
+  if (const std::string job = from_environment("SLURM_JOB_ID"); !job.empty()) {
+    json["slurm_job"] = job;
+    json["slurm_restart"] = from_environment("SLURM_RESTART_COUNT", "0");
+  }
   json["what"] = what;
   if (!all.empty()) {
     json["ranks"] = Json::array();

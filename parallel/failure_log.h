@@ -31,6 +31,8 @@ class FailureLog {
   // only into a run that is its own.
   void write_to(std::filesystem::path file);
   bool writes() const;
+  // From now on nothing is written: the run is another job's.
+  void leave();
   // Whether a rank has written of a failure since write_to: what is seen then is its consequence.
   bool has_grown() const;
 

@@ -182,7 +182,13 @@ come_back() {
     [ "$CFM_PART" != "$CFM_PARTS" ] || log "it was the last one: the same command goes on"
     exit "$code"
   fi
-  scontrol requeue "$job" || { log "Slurm refuses to requeue the job: the same command goes on; submit --chain=N needs no requeueing"; exit "$code"; }
+  local refused until=$((SECONDS + 600))
+  while ! refused=$(scontrol requeue "$job" 2>&1); do
+    log "$refused"
+    case $refused in *contact* | *onnect* | *"timed out"* | *ommunication*) ;; *) until=0 ;; esac  # of a slurmctld that may come back, or not
+    [ "$SECONDS" -lt "$until" ] || { log "Slurm refuses to requeue the job: the same command goes on; submit --chain=N needs no requeueing"; exit "$code"; }
+    sleep 5 & wait $!
+  done
   log "requeued"
   exit 0
 }
@@ -193,7 +199,7 @@ end_as() {  # HOW CODE
 # What this start has written down of errors that would come again: a launcher that kills the other ranks may return 137 for them.
 refusals() {
   tail -n +$((failures_before + 1)) "$keep/failures.jsonl" 2>/dev/null |
-    grep "\"slurm_job\":\"$SLURM_JOB_ID\"" | grep '"cause":"error"' | grep '"exit_code":2[,}]'
+    grep "\"slurm_job\":\"$SLURM_JOB_ID\",\"slurm_restart\":\"${SLURM_RESTART_COUNT:-0}\"" | grep '"cause":"error"' | grep '"exit_code":2[,}]'
 }
 brings_nothing() { [ "$(progress)" = "$counted_progress" ] && [ "$starts" -ge "$most_starts" ]; }
 obey_slurm() {  # if it ends the job

@@ -55,7 +55,7 @@ run_is_complete() {  # RUN: whether its newest checkpoint is of the last step th
 # next step, and a save that is under way ends before the last one begins. Twice both, and 5 s to end. Nothing if none is measured.
 seconds_to_stop() {
   [ -e "$1/events.jsonl" ] || return 0
-  tail -n 5000 "$1/events.jsonl" | awk '
+  { grep '"event":"checkpoint"' "$1/events.jsonl" | tail -n 20; tail -n 5000 "$1/events.jsonl" | grep '"event":"step"'; } | awk '
     function number(name) { return match($0, "\"" name "\":[-+.0-9e]+") ? substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 3) + 0 : 0 }
     /"event":"checkpoint"/ { saves++; if (number("seconds") > save) save = number("seconds") }
     /"event":"step"/ { if (number("step_seconds") > step) step = number("step_seconds") }

@@ -18,8 +18,9 @@ double agreed_gradient_norm(const std::vector<at::Tensor>& gradients, const para
   return norm;
 }
 
-void refuse_lost_run(bool lost, const std::string& run_dir, int64_t step) {
+void refuse_lost_run(bool lost, const std::string& run_dir, int64_t step, parallel::FailureLog& failures) {
   if (!lost) return;
+  failures.leave();
   throw SharedError(
       "the run in " + run_dir + " has been taken over by another job: this one ends behind step " +
       std::to_string(step) +

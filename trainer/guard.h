@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/failure_log.h"
 #include "parallel/mpi_session.h"
 
 namespace cfm::trainer {
@@ -19,8 +20,8 @@ at::Tensor finite_or_nan(double weight, const at::Tensor& loss);
 // of their norm follow threads and instruction set, and what it scales must not differ between ranks. Collective.
 double agreed_gradient_norm(const std::vector<at::Tensor>& gradients, const parallel::MpiSession& session);
 
-// Throws SharedError if `lost`: another job has the run now, and nothing more is written into it.
-void refuse_lost_run(bool lost, const std::string& run_dir, int64_t step);
+// Throws SharedError if `lost`: another job has the run now, and nothing more is written into it, `failures` included.
+void refuse_lost_run(bool lost, const std::string& run_dir, int64_t step, parallel::FailureLog& failures);
 
 // Throws SharedError once max_skipped updates in a row were skipped.
 void refuse_endless_skipping(int64_t skipped, int64_t max_skipped, int64_t step);

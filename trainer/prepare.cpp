@@ -45,9 +45,7 @@ void prepare_run_dir(const TrainConfig& config, const parallel::MpiSession& sess
   parallel::agree_on(session, [&] {
     if (session.rank() != 0) return;
     refuse_wrong_folder(config);
-    std::error_code error;
-    std::filesystem::create_directories(config.run_dir, error);
-    check(!error, "--run_dir=" + config.run_dir + " cannot be created: " + error.message());
+    make_folder(config.run_dir, "--run_dir=" + config.run_dir);
     const std::filesystem::path probe = std::filesystem::path(config.run_dir) / ".writable";
     write_durably(probe, "");
     std::filesystem::remove(probe);
@@ -86,12 +84,17 @@ flow::DrawConfig draw_config(const TrainConfig& config) {
           .null_class = config.model.null_label()};
 }
 
-checkpoint::StoreConfig store_config(const TrainConfig& config, const Lease* lease) {
+checkpoint::StoreConfig store_config(const TrainConfig& config, const Lease* lease, parallel::FailureLog& failures) {
+  const auto ownership = [lease, &failures] {
+    const Lease::State state = lease == nullptr ? Lease::State::kHeld : lease->state();
+    if (state == Lease::State::kAnothers) failures.leave();
+    return state;
+  };
   return {.run_dir = config.run_dir,
           .keep_last = config.keep_last,
           .keep_every = config.keep_every,
           .keep_unevaluated = config.keep_unevaluated,
-          .still_owned = [lease] { return lease == nullptr || lease->held(); }};
+          .ownership = ownership};
 }
 
 parallel::WatchdogConfig watchdog_config(const TrainConfig& config) {

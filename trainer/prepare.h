@@ -41,7 +41,8 @@ auto agreed(const parallel::MpiSession& session, const Work& work) {
 flow::DrawConfig draw_config(const TrainConfig& config);
 
 // `lease`: that of own_run.
-checkpoint::StoreConfig store_config(const TrainConfig& config, const Lease* lease);
+// A lease that turns out to be another's closes `failures`, which is that job's, too.
+checkpoint::StoreConfig store_config(const TrainConfig& config, const Lease* lease, parallel::FailureLog& failures);
 
 // --step_timeout, and six times as long for what comes before the first step.
 parallel::WatchdogConfig watchdog_config(const TrainConfig& config);

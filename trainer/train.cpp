@@ -46,7 +46,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   // ---- weights, averages, moments: from the newest checkpoint, or fresh ----
   metrics.stage(Stage::kWeights);
   RunState state = agreed(session, [&] { return fresh_state(config, device); });
-  checkpoint::Store store(store_config(config, lease.get()), session);
+  checkpoint::Store store(store_config(config, lease.get(), session.failures()), session);
   const checkpoint::Metadata bits = last_bits(session, device, threads);
   const auto resumed = resume(state, config, fingerprint, bits, store, session);  // what has changed since
   if (!resumed) start_from_weights(state, config, session);
@@ -69,7 +69,7 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
   StepMeasure measure;  // of the step before, while its report is under way
   const auto hear = [&] {
     const parallel::StepSummary all = control.collect();
-    refuse_lost_run(is_run_lost(all), config.run_dir, measure.step);
+    refuse_lost_run(is_run_lost(all), config.run_dir, measure.step, session.failures());
     return report.step(measure, checkpoints.hear(measure.step, all));
   };
   int64_t skipped = 0;

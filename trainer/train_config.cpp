@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "base/lease.h"
 #include "base/number_text.h"
 #include "data/dataset.h"
 #include "metrics/exporter.h"
@@ -43,8 +44,12 @@ Problems TrainConfig::validate() const {
   reading.stage_dir = stage_dir;
   append(problems, reading.validate());
   append(problems, metrics::ExporterConfig{.listen = metrics, .textfile = metrics_textfile}.validate());
-  require(step_timeout > 0, "--step_timeout=" + number_text(step_timeout) + ": must be positive seconds");
-  require(lease_seconds >= 1, "--lease_seconds=" + number_text(lease_seconds) + ": expected at least 1");
+  constexpr double kLongestStep = 30 * 86400;
+  require(step_timeout > 0 && step_timeout <= kLongestStep, "--step_timeout=" + number_text(step_timeout) +
+                                                                ": expected seconds, more than 0 and at most " +
+                                                                number_text(kLongestStep));
+  require(lease_seconds >= 1 && lease_seconds <= kLongestLease,
+          "--lease_seconds=" + number_text(lease_seconds) + ": expected 1 to " + number_text(kLongestLease));
   require(device == "auto" || device == "cpu" || device == "cuda",
           "--device=" + device + ": there are auto, cpu, cuda");
   require(precision == "fp32" || precision == "bf16", "--precision=" + precision + ": there are fp32, bf16");

@@ -70,8 +70,10 @@ TEST_F(Leases, IsStillHeldWhereItsFileIsOutOfSightForAMoment) {
   });
   EXPECT_TRUE(lease->held());
   back.join();
-  std::filesystem::remove(file_);
-  EXPECT_FALSE(lease->held());
+  std::filesystem::rename(file_, folder_ / "aside");
+  EXPECT_EQ(lease->state(), Lease::State::kGone);
+  std::filesystem::create_directory(file_);  // reads as EISDIR
+  EXPECT_EQ(lease->state(), Lease::State::kUnseen);
 }
 
 // Renamed into its place, as whoever takes it over makes a file of his own.

@@ -222,16 +222,40 @@ TEST_F(CheckpointStore, EndsItsSaveBeforeItGoesAway) {
 TEST_F(CheckpointStore, OfARunThatAnotherHasTakenOverWritesAndDeletesNothing) {
   Store store(config_, session());
   save(store, 100);
-  config_.still_owned = [] { return false; };
+  config_.ownership = [] { return Lease::State::kAnothers; };
   Store lost(config_, session());
   EXPECT_TRUE(has(error_text([&] { save(lost, 200); }), {"taken over", "step 200 is not saved"}));
   EXPECT_EQ(names(), Names{"step_000000100"});
-  config_.still_owned = [] { return true; };
+  config_.ownership = [] { return Lease::State::kHeld; };
   save(store, 300);
   config_.keep_last = 1;
-  config_.still_owned = [] { return false; };
-  on_rank_0([&] { Retention(config_).apply(); });
-  EXPECT_EQ(names(), (Names{"step_000000100", "step_000000300"}));
+  for (const Lease::State state : {Lease::State::kAnothers, Lease::State::kGone, Lease::State::kUnseen}) {
+    config_.ownership = [state] { return state; };
+    on_rank_0([&] { Retention(config_).apply(); });
+    EXPECT_EQ(names(), (Names{"step_000000100", "step_000000300"}));
+  }
+}
+
+// A file that is gone may be put back by nobody, so the run begins anew from its last checkpoint; one that cannot be
+// read may be readable at the next save.
+TEST_F(CheckpointStore, WhoseLeaseIsGoneEndsTheRunAndOneThatCannotBeReadIsAFailedSave) {
+  config_.ownership = [] { return Lease::State::kGone; };
+  Store gone(config_, session());
+  gone.save(parts_of(200), manifest_of(200));
+  try {
+    gone.collect();
+    ADD_FAILURE() << "the save was made";
+  } catch (const RunMustEnd& e) {
+    EXPECT_EQ(e.exit_code(), ExitCode::kRetry);
+    EXPECT_TRUE(has(e.what(), {"trainer.lease", "step 200 is not saved", "continues"})) << e.what();
+  }
+  config_.ownership = [] { return Lease::State::kUnseen; };
+  Store unseen(config_, session());
+  unseen.save(parts_of(300), manifest_of(300));
+  const auto outcome = unseen.collect();
+  ASSERT_TRUE(outcome);
+  EXPECT_TRUE(has(outcome->problem, {"trainer.lease", "cannot be read", "step 300 is not saved"})) << outcome->problem;
+  EXPECT_TRUE(names().empty());
 }
 
 using CheckpointStoreOnSeveralRanks = CheckpointStore;

@@ -31,8 +31,9 @@ class Unfinished : public testing::Test {
   }
 
   // A save of `job`, in which something changed last so long ago.
-  bool abandoned(const std::string& job, minutes age = minutes(0), const Writer& me = {"12", "0"}) const {
-    const fs::path folder = unfinished_folder(scratch_.path() / "step_000000100", {job, "0"});
+  bool abandoned(const std::string& job, minutes age = minutes(0), const Writer& me = {"12", "0"},
+                 const std::string& attempt = "0") const {
+    const fs::path folder = unfinished_folder(scratch_.path() / "step_000000100", {job, attempt});
     const fs::path file = folder / "model.safetensors";
     fs::remove_all(folder);
     fs::create_directories(folder);
@@ -64,6 +65,9 @@ TEST_F(Unfinished, TheJobIsSlurmsOrThisProcess) {
 TEST_F(Unfinished, IsAbandonedWhenItIsOfAnEarlierAttemptOfTheSameJob) {
   EXPECT_TRUE(abandoned("12", minutes(0), {"12", "1"}));
   EXPECT_FALSE(abandoned("13", minutes(0), {"12", "1"}));
+  EXPECT_TRUE(abandoned("12", minutes(0), {"12", "10"}, "9"));
+  EXPECT_FALSE(abandoned("12", minutes(0), {"12", "9"}, "10"))
+      << "an attempt that was given up removes nothing of the next";
 }
 
 TEST_F(Unfinished, IsAbandonedWhenItsProcessHasEndedOnThisHost) {

@@ -310,7 +310,8 @@ TEST_F(Watch, RefusesFlagsThatContradictIt) {
   const std::vector<Case> cases{{{"--run_dir=" + run_.string()}, {"--watch", "--run_dir", "give one"}},
                                 {{"--step=100"}, {"--step", "--watch"}},
                                 {{"--watch_idle=-1"}, {"--watch_idle=-1"}},
-                                {{"--lease_seconds=0"}, {"--lease_seconds=0"}}};
+                                {{"--lease_seconds=0"}, {"--lease_seconds=0"}},
+                                {{"--lease_seconds=1e300"}, {"--lease_seconds=1e+300", "86400"}}};
   for (const Case& one : cases) {
     const Finished finished = test::run(watch(one.flags), path("log"));
     EXPECT_EQ(finished.exit_code, 2) << finished.output;

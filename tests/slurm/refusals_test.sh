@@ -19,6 +19,12 @@ grep -q '"exit_code":2' hidden/failures.jsonl || fail "the run's folder says not
 says hidden.log "it would fail again the same way"
 says_not hidden.log "requeued"
 
+# On several nodes, before the run has an owner who could write anything down: the code is what ended the ranks, not srun's end of them.
+job=$(submit_training bad2 2 -- --steps=100 --ema_decays=1.5)
+within 60 state_is "$job" FAILED
+says bad2.log "cfm_train ended with 2"
+says_not bad2.log "requeued"
+
 first=$(submit_training run 1 -- --steps=1000000)
 within 60 step_reached run 12
 second=$(sbatch --parsable --nodes=1 --time=10 --output="$work/second.log" "$CFM_SOURCE/slurm/train.sbatch" "${flags[@]}" --run_dir="$work/run" --steps=1000000)
@@ -52,8 +58,14 @@ within 60 state_is "$job" FAILED
 says uncounted.log "attempts/$job cannot be written"
 says uncounted.log "2 starts in a row have brought nothing new"
 says_not uncounted.log "start 3 on"
-job=$(CFM_FAIL_AT=rename:step_:2:kill submit_training limping 1 -- --steps=30)
+# It is asked for again where slurmctld does not answer.
+mkdir flaky
+ln -s "$CFM_BIN"/cfm_train flaky
+printf '#!/bin/sh\nif [ "$1" = requeue ] && mkdir "%s/flaky/asked" 2>/dev/null; then\n  echo "Unable to contact slurm controller (connect failure)" >&2\n  exit 1\nfi\nexec "%s" "$@"\n' "$work" "$(command -v scontrol)" >flaky/scontrol
+chmod +x flaky/scontrol
+job=$(CFM_BIN=$work/flaky CFM_FAIL_AT=rename:step_:2:kill submit_training limping 1 -- --steps=30)
 starts_again "$job" limping.log 2
 starts_again "$job" limping.log 3
+says limping.log "Unable to contact slurm controller"
 job_ends "$job" 60
 [ -e limping/checkpoints/step_000000030/manifest.json ] || fail "not trained to its end"

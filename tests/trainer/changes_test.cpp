@@ -268,12 +268,13 @@ TEST(Settings, ProblemsNameTheFlagOfThisProgramAndWhatWasFound) {
   EXPECT_THAT(
       [] {
         config_of({"--solver_steps=0", "--lr=-1e-9", "--adam_eps=-1e-12", "--clip_norm=-2", "--step_timeout=-3",
-                   "--label_drop=7", "--lr_floor=5", "--ema_decays=1.5", "--sigma_min=2e-7"});
+                   "--lease_seconds=inf", "--label_drop=7", "--lr_floor=5", "--ema_decays=1.5", "--sigma_min=2e-7"});
       },
-      ThrowsMessage<SharedError>(
-          AllOf(HasSubstr("--solver_steps=0"), Not(HasSubstr("--steps=0")), HasSubstr("--lr=-1e-09"),
-                HasSubstr("--adam_eps=-1e-12"), HasSubstr("--clip_norm=-2"), HasSubstr("--step_timeout=-3"),
-                HasSubstr("--label_drop=7"), HasSubstr("--lr_floor=5"), HasSubstr("--ema_decays: 1.5"))));
+      ThrowsMessage<SharedError>(AllOf(HasSubstr("--solver_steps=0"), Not(HasSubstr("--steps=0")),
+                                       HasSubstr("--lr=-1e-09"), HasSubstr("--adam_eps=-1e-12"),
+                                       HasSubstr("--clip_norm=-2"), HasSubstr("--step_timeout=-3"),
+                                       HasSubstr("--lease_seconds=inf"), HasSubstr("--label_drop=7"),
+                                       HasSubstr("--lr_floor=5"), HasSubstr("--ema_decays: 1.5"))));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "parallel/step_control.h"
 #include "support/mpi_tests.h"
+#include "support/scratch_directory.h"
 #include "trainer/step_measure.h"
 
 namespace cfm::trainer {
@@ -40,8 +41,17 @@ TEST(LostRun, EndsTheRunOnEveryRankIfOneSaysSo) {
     const bool known = is_run_lost(control.collect());
     EXPECT_EQ(known, lost);
   }
-  EXPECT_NO_THROW(refuse_lost_run(false, "runs/digits", 7));
-  EXPECT_THROW(refuse_lost_run(true, "runs/digits", 7), SharedError);
+}
+
+TEST(LostRun, IsRefusedAndItsFailuresAreTheOtherJobs) {
+  const tests::ScratchDirectory folder;
+  parallel::FailureLog failures(0, "n1");
+  failures.write_to(folder.path() / "failures.jsonl");
+  EXPECT_NO_THROW(refuse_lost_run(false, "runs/digits", 7, failures));
+  EXPECT_TRUE(failures.writes());
+  EXPECT_THROW(refuse_lost_run(true, "runs/digits", 7, failures), SharedError);
+  failures.record("error", "lost", failures.here(), ExitCode::kWontWork);
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "failures.jsonl"));
 }
 
 TEST(EndlessSkipping, EndsTheRunAtTheLimitAndNotBefore) {

@@ -25,6 +25,11 @@ class Ownership : public testing::Test {
     while (!job.ended() && losses(run_).size() < 3) std::this_thread::sleep_for(milliseconds(5));
   }
   bool saved() const { return std::filesystem::exists(run_ / "checkpoints"); }
+  std::filesystem::path address_file() const {
+    for (const auto& entry : std::filesystem::directory_iterator(run_))
+      if (entry.path().extension() == ".address") return entry.path();
+    return {};
+  }
   // As a trainer of another machine leaves it: a file of its own in the place of what was there.
   void put_foreign_lease() const {
     put_bytes(run_ / "new", "id=abc\nhost=n77\nspace=x\nprocess=4711-9\njob=\nattempt=0\nbeat=00000000000000000007\n");
@@ -78,7 +83,17 @@ TEST_F(Ownership, ThatIsLostEndsTheTrainerAtItsNextSaveWithoutWriting) {
   kill(job.pid(), SIGUSR1);
   expect_words(job.wait(), 2, {"taken over by another job"});
   EXPECT_TRUE(!saved() || std::filesystem::is_empty(run_ / "checkpoints"));
+  EXPECT_FALSE(std::filesystem::exists(run_ / "failures.jsonl")) << bytes_of(run_ / "failures.jsonl");
   EXPECT_TRUE(bytes_of(lease_).starts_with("id=abc\n")) << "another's lease was touched";
+}
+
+TEST_F(Ownership, WhoseFileIsRemovedEndsTheTrainerAtItsNextSaveForTheSameCommandToContinue) {
+  Running job(command(2, "1000000"), folder_.path() / "log");
+  wait_for_steps(job);
+  std::filesystem::remove(lease_);
+  kill(job.pid(), SIGUSR1);
+  expect_words(job.wait(), 1, {"trainer.lease", "is not saved", "The same command takes it again"});
+  expect_words(run(command(2, "4"), folder_.path() / "log"), 0, {});
 }
 
 // Nothing is due to be saved, and nobody asks the trainer to stop.
@@ -87,12 +102,16 @@ TEST_F(Ownership, ThatIsLostEndsTheTrainerAtItsNextBeatWithoutWriting) {
     std::filesystem::remove_all(run_);
     Running job(command(ranks, "1000000", {"--lease_seconds=1"}), folder_.path() / "log");
     wait_for_steps(job);
+    const std::filesystem::path address = address_file();
+    put_bytes(address, "of another\n");
     put_foreign_lease();
     expect_words(
         job.wait(), 2,
         {"the run in " + run_.string() + " has been taken over by another job", "without writing", "--lease_seconds"});
     EXPECT_FALSE(saved());
     EXPECT_TRUE(events(run_, "stop").empty());
+    EXPECT_FALSE(std::filesystem::exists(run_ / "failures.jsonl")) << bytes_of(run_ / "failures.jsonl");
+    EXPECT_EQ(bytes_of(address), "of another\n");
     EXPECT_TRUE(bytes_of(lease_).starts_with("id=abc\n")) << "another's lease was touched";
   }
 }
