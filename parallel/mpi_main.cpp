@@ -3,8 +3,10 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <map>
+#include <thread>
 #include <utility>
 
 #include "parallel/failure_log.h"
@@ -70,6 +72,15 @@ struct Farewell {
   int32_t exit_code;
   int32_t has_error;
 };
+
+// A launcher that ends a job at the first bad code (srun --kill-on-bad-exit) kills the ranks that are a moment slower,
+// and then reports those: so rank 0 alone brings a bad code, when the others have had the time to go.
+ExitCode told_to_launcher(ExitCode code, bool alone, bool leads) {
+  if (code == ExitCode::kDone || alone) return code;
+  if (!leads) return ExitCode::kDone;
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  return code;
+}
 
 }  // namespace
 
@@ -144,7 +155,10 @@ int run_mpi_main(int argc, char** argv, const std::function<ExitCode(MpiSession&
   } catch (...) {
     session->abort("unknown exception", ExitCode::kRetry);
   }
-  return static_cast<int>(session->leave(code, shared_error));
+  code = session->leave(code, shared_error);
+  const bool alone = session->size() == 1, leads = session->rank() == 0;
+  session.reset();
+  return static_cast<int>(told_to_launcher(code, alone, leads));
 }
 
 int run_program(int argc, char** argv, const ProgramHelp& program, const std::function<ExitCode(MpiSession&)>& body) {

@@ -103,8 +103,8 @@ void agree_on(const MpiSession& session, const std::function<void()>& work);
 void agree_on(const MpiSession& session, const Communicator& over, const std::function<void()>& work);
 
 // The main of every MPI program: makes the session, runs `body`, returns its exit code. A SharedError is printed once
-// and all ranks return its code; any other exception is printed with rank and host and ends all ranks by MPI_Abort with
-// its code (kRetry for what is not an Error).
+// and ends the job with its code, which rank 0 returns, last, and the others 0; any other exception is printed with
+// rank and host and ends all ranks by MPI_Abort with its code (kRetry for what is not an Error).
 int run_mpi_main(int argc, char** argv, const std::function<ExitCode(MpiSession&)>& body);
 
 // The same for a program with flags: they are read first (base/command_line.h), --help is answered by rank 0, and a

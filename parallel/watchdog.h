@@ -1,7 +1,7 @@
 #pragma once
-// A thread on every rank that tells ranks 0 and 1 every few seconds what its rank is doing; they end the job with one
-// report when a rank stands still or is no longer heard of (rank 1 after some grace: it is there in case rank 0 is the
-// one).
+// A thread on every rank that tells rank 0 and another every few seconds what its rank is doing; they end the job with
+// one report when a rank stands still or is no longer heard of (the other after some grace: it is there in case rank 0
+// is the one, and on another machine if there is one).
 
 #include <atomic>
 #include <chrono>

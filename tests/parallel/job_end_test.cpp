@@ -56,6 +56,17 @@ TEST(JobEnd, RequeueComesThroughMpirun) {
   for (const int ranks : {1, 2, 3}) EXPECT_EQ(run(ranks, "nothing").exit_code, 75);
 }
 
+// A launcher that kills the others at the first bad code would report that.
+TEST(JobEnd, ABadCodeIsBroughtByRank0AloneWhenTheOthersHaveGone) {
+  const std::string each =
+      " -n 3 sh -c \"" + kProgram + " nothing; code=\\$?; echo rank \\$OMPI_COMM_WORLD_RANK: \\$code; exit \\$code\"";
+  const CommandResult result = run_command(std::string(CFM_MPIRUN) + each);
+  EXPECT_EQ(result.exit_code, 75) << result.output;
+  for (const char* line : {"rank 0: 75\n", "rank 1: 0\n", "rank 2: 0\n"}) EXPECT_TRUE(says_once(result, line));
+  EXPECT_GT(result.output.find("rank 0:"), result.output.find("rank 1:")) << result.output;
+  EXPECT_GT(result.output.find("rank 0:"), result.output.find("rank 2:")) << result.output;
+}
+
 TEST(JobEnd, ASharedErrorOfOneRankAloneStillEndsAll) {
   const CommandResult result = run(3, "wrongly_shared 1");
   EXPECT_EQ(result.exit_code, 2) << result.output;
