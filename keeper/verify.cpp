@@ -10,7 +10,8 @@
 
 #include "base/grouped_number.h"
 #include "base/log.h"
-#include "checkpoint/store.h"
+#include "checkpoint/committed.h"
+#include "checkpoint/readers.h"
 #include "checkpoint/weights.h"
 #include "keeper/checksums.h"
 #include "keeper/run_contents.h"
@@ -95,14 +96,31 @@ void verify_checkpoint(const fs::path& folder, std::optional<int64_t> step, Verd
       say("  unknown  " + name + "  its manifest does not record it");
 }
 
+struct Deleted {};
+
+// Held, so that the run's trainer does not delete it while it is read; nothing if it has done so.
+std::optional<checkpoint::HeldStep> held(const fs::path& run_dir, int64_t step) {
+  try {
+    return checkpoint::hold_chosen(run_dir,
+                                   [&] { return checkpoint::is_committed(run_dir, step) ? step : throw Deleted(); });
+  } catch (const Deleted&) {
+    return std::nullopt;
+  }
+}
+
 void verify_steps(const fs::path& run_dir, std::optional<int64_t> step, Verdicts& verdicts) {
   const RunContents contents = contents_of(run_dir);
   const fs::path folder = checkpoint::checkpoints_folder(run_dir);
   std::vector<std::string> steps;
   for (const CheckpointFacts& facts : contents.checkpoints) {
     steps.push_back(std::to_string(facts.step));
-    if (!step || *step == facts.step)
-      verify_checkpoint(folder / checkpoint::step_name(facts.step), facts.step, verdicts);
+    if (step && *step != facts.step) continue;
+    const fs::path place = folder / checkpoint::step_name(facts.step);
+    if (const auto hold = held(run_dir, facts.step)) {
+      verify_checkpoint(place, facts.step, verdicts);
+    } else {
+      say(place.string() + "\n  skipped  its trainer has deleted it meanwhile, for newer ones");
+    }
   }
   check(!steps.empty(), "--run_dir=" + run_dir.string() + " has no checkpoints: " + folder.string() +
                             " holds no step_… folder with a " + kManifest);

@@ -61,7 +61,7 @@ def verify(chosen, words):
     say(f"{chosen.steps} steps with an interruption")
     stopped_at = launch.run_until_stopped(parts, work / "interrupted.log")
     say(f"stopped by a signal after step {stopped_at}, saved, exit code 75; the same command again")
-    launch.run(parts, work / "resumed.log")
+    launch.run_on_from(stopped_at, parts, work / "resumed.log")
 
     found = [folder / "checkpoints" / step_name(chosen.steps) for folder in (whole, parts)]
     same = report(compare(*found), *found)

@@ -119,6 +119,14 @@ class Launch:
             raise Failed(f"after SIGTERM to a rank the exit code was {code}, expected {REQUEUE}; the end of {log}:\n{self.end_of(log)}")
         return stops[-1]["step"]
 
+    def run_on_from(self, step, run, log):
+        """Continues a run to its end. One that began again from an earlier step would come to the same bits, and show nothing."""
+        self.run(run, log)
+        rewinds = [event["step"] for event in events(run, "rewind_to")]
+        if not rewinds or rewinds[-1] != step:
+            found = f"at step {rewinds[-1]}" if rewinds else "from nothing"
+            raise Failed(f"the run in {run} was to continue at step {step}, and began {found}: that tells nothing of resuming; the end of {log}:\n{self.end_of(log)}")
+
     @staticmethod
     def first_loss_that_differs(first, second):
         """The first step whose losses are not the same number; None if there is none."""

@@ -134,15 +134,21 @@ TEST_F(Export, TakesTheNewestStepUnlessOneIsNamed) {
   EXPECT_TRUE(has(bytes_of(path("first/README.md")), {"Nothing was measured"}));
 }
 
-// The run's trainer, played by what it does behind a save, while the checkpoint is being copied.
-TEST_F(Export, HoldsTheCheckpointMeanwhileSoThatTheTrainerDoesNotDeleteIt) {
+// The run's trainer, played by what it does behind a save, while the checkpoint is being copied, or verified.
+TEST_F(Export, AndVerifyHoldTheCheckpointMeanwhileSoThatTheTrainerDoesNotDeleteIt) {
   fs::copy(run(), path("busy"), fs::copy_options::recursive);
-  test::Running job(
-      {"env", "CFM_FAIL_AT=read:step_000000001/model.safetensors:1:" + path("go"), test::program("cfm_checkpoint"),
-       "export", "--run_dir=" + path("busy"), "--step=1", "--out=" + path("held")},
-      path("log"));
+  const std::string on_step_1 = "CFM_FAIL_AT=read:step_000000001/model.safetensors:1:";
+  test::Running job({"env", on_step_1 + path("go"), test::program("cfm_checkpoint"), "export",
+                     "--run_dir=" + path("busy"), "--step=1", "--out=" + path("held")},
+                    path("log"));
+  test::Running verifying(
+      {"env", on_step_1 + path("go"), test::program("cfm_checkpoint"), "verify", "--run_dir=" + path("busy")},
+      path("verify.log"));
   while (!job.ended() && !fs::exists(path("held.tmp"))) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   EXPECT_FALSE(job.ended()) << bytes_of(path("log"));
+  while (!verifying.ended() && bytes_of(path("verify.log")).find("whole    manifest.json") == std::string::npos)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_FALSE(verifying.ended()) << bytes_of(path("verify.log"));
   checkpoint::StoreConfig retention;
   retention.run_dir = path("busy");
   retention.keep_last = 1;
@@ -151,9 +157,25 @@ TEST_F(Export, HoldsTheCheckpointMeanwhileSoThatTheTrainerDoesNotDeleteIt) {
   test::put_bytes(path("go"), "");
   const test::Finished finished = job.wait();
   EXPECT_EQ(finished.exit_code, 0) << finished.output;
+  EXPECT_EQ(verifying.wait().exit_code, 0) << bytes_of(path("verify.log"));
   EXPECT_EQ(test::cfm_checkpoint("verify " + path("held")).exit_code, 0);
   EXPECT_EQ(checkpoint::Retention(retention).apply(), Problems());
   EXPECT_FALSE(checkpoint::is_committed(path("busy"), 1));
+}
+
+TEST_F(Export, AndVerifySkipsWhatTheTrainerHasDeletedMeanwhile) {
+  fs::copy(run(), path("deleting"), fs::copy_options::recursive);
+  test::Running job({"env", "CFM_FAIL_AT=read:step_000000001/model.safetensors:1:" + path("on"),
+                     test::program("cfm_checkpoint"), "verify", "--run_dir=" + path("deleting")},
+                    path("log"));
+  while (!job.ended() && bytes_of(path("log")).find("whole    manifest.json") == std::string::npos)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  fs::remove_all(path("deleting/checkpoints/step_000000002"));
+  test::put_bytes(path("on"), "");
+  const test::Finished finished = job.wait();
+  EXPECT_EQ(finished.exit_code, 0) << finished.output;
+  EXPECT_TRUE(has(finished.output, {"step_000000002\n  skipped  its trainer has deleted it meanwhile"}))
+      << finished.output;
 }
 
 TEST_F(Export, RefusesWhatIsThereNotThereOrDamagedAndLeavesNothing) {

@@ -20,6 +20,13 @@ exec "$@" --lr=1e-3
 """
 
 
+# Trains from nothing, whatever there is: the same bits without a resume.
+NO_RESUME = """#!/bin/sh
+for word in "$@"; do case $word in --run_dir=*) rm -rf "${word#--run_dir=}" ;; esac; done
+exec "$@"
+"""
+
+
 def verify(*words):
     return subprocess.run([sys.executable, "-B", str(SCRIPT), *map(str, words)], capture_output=True, text=True, timeout=300)
 
@@ -60,6 +67,14 @@ class VerifyResume(unittest.TestCase):
         self.assertRegex(done.stdout, r"losses differ from step 1\d on")
         self.assertIn("it is the resume that is not exact", done.stdout)
         self.compare_a_flipped_bit(self.folder / "other/in_one_go/checkpoints/step_000000024")
+
+    def test_a_run_that_begins_again_from_nothing_is_no_resume(self):
+        wrapper = self.folder / "forgetful"
+        wrapper.write_text(NO_RESUME)
+        wrapper.chmod(0o755)
+        done = verify("--steps=24", f"--work={self.folder / 'again'}", "--", wrapper, *self.train)
+        self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
+        self.assertRegex(done.stderr, r"was to continue at step 1\d, and began from nothing")
 
     def compare_a_flipped_bit(self, checkpoint):
         """In the last byte of the second moments: the last tensor of that file is named."""
