@@ -18,10 +18,9 @@ std::string shortest(Number value) {
 std::string number_text(double value) { return shortest(value); }
 std::string number_text(int64_t value) { return shortest(value); }
 
-std::string gigabytes_text(uint64_t bytes) {
+std::string gigabytes_text(double bytes) {
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), bytes < 100'000'000 ? "%.3f GB" : "%.2f GB",
-                static_cast<double>(bytes) / 1e9);
+  std::snprintf(text.data(), text.size(), bytes < 100'000'000 ? "%.3f GB" : "%.2f GB", bytes / 1e9);
   return text.data();
 }
 

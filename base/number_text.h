@@ -10,6 +10,6 @@ std::string number_text(double value);
 std::string number_text(int64_t value);
 
 // "0.001 GB", "2.45 GB", "12.00 GB": 1e9 bytes.
-std::string gigabytes_text(uint64_t bytes);
+std::string gigabytes_text(double bytes);
 
 }  // namespace cfm

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <numeric>
@@ -125,31 +126,37 @@ void check_owner(CheckTable& table, const TrainConfig& config, const parallel::M
   }
 }
 
-int64_t checkpoints_at_once(const TrainConfig& config, int64_t step) {
-  const auto multiples = [&](int64_t every) { return every > 0 ? config.steps / every - step / every : 0; };
-  const int64_t made = multiples(config.checkpoint_every) + 1;  // and the last one
+// In doubles, which any flags fit into.
+double checkpoints_at_once(const TrainConfig& config, int64_t step) {
+  const auto multiples = [&](double every) {
+    return every > 0
+               ? std::floor(static_cast<double>(config.steps) / every) - std::floor(static_cast<double>(step) / every)
+               : 0;
+  };
+  const auto between = static_cast<double>(config.checkpoint_every), kept = static_cast<double>(config.keep_every);
+  const double made = multiples(between) + 1;  // and the last one
   if (config.keep_last == 0) return made;
-  const int64_t for_ever = config.keep_every > 0 && config.checkpoint_every > 0
-                               ? multiples(std::lcm(config.keep_every, config.checkpoint_every))
-                               : 0;
+  const int64_t common = std::gcd(config.keep_every, config.checkpoint_every);
+  const double for_ever = common > 0 ? multiples(kept / static_cast<double>(common) * between) : 0;
   // One is there before an older one goes.
-  return std::min(made, for_ever + config.keep_last + config.keep_unevaluated + 1);
+  return std::min(made,
+                  for_ever + static_cast<double>(config.keep_last) + static_cast<double>(config.keep_unevaluated) + 1);
 }
 
 void check_room(CheckTable& table, const TrainConfig& config, const parallel::MpiSession& session, int64_t step,
                 int64_t bytes) {
-  const int64_t count = checkpoints_at_once(config, step);
+  const double needed = checkpoints_at_once(config, step) * static_cast<double>(bytes);
   std::string text;
   bool enough = false;
   const bool good = table.attempt("room", [&] {
     if (session.rank() != 0) return;
     const fs::path place = nearest_folder(config.run_dir);
     const auto room = static_cast<int64_t>(fs::space(place).available);
-    text = "a checkpoint is " + gigabytes_text(static_cast<uint64_t>(bytes)) + ", the run has up to " +
-           std::to_string(count) + " at once: " + gigabytes_text(static_cast<uint64_t>(count * bytes)) + "; " +
-           gigabytes_text(static_cast<uint64_t>(room)) + " are free in " + place.string();
+    text = "a checkpoint is " + gigabytes_text(static_cast<double>(bytes)) + ", the run has up to " +
+           number_text(checkpoints_at_once(config, step)) + " at once: " + gigabytes_text(needed) + "; " +
+           gigabytes_text(static_cast<double>(room)) + " are free in " + place.string();
     check(room >= bytes, text + ". Free some, or give another --run_dir.");
-    enough = room + bytes_of_checkpoints(config.run_dir) >= count * bytes;
+    enough = static_cast<double>(room + bytes_of_checkpoints(config.run_dir)) >= needed;
     if (!enough)
       text += ", and it will not do. Free some, or lower --keep_last or --keep_unevaluated, or raise --keep_every.";
   });

@@ -26,7 +26,7 @@ void check_owner(CheckTable& table, const TrainConfig& config, const parallel::M
 
 // Checkpoints that the run keeps at once, at most, from `step` on, the one in the making included, and those that are
 // kept for evaluators that lag. Not those that jobs hold beyond that, one each.
-int64_t checkpoints_at_once(const TrainConfig& config, int64_t step);
+double checkpoints_at_once(const TrainConfig& config, int64_t step);
 
 // That there is room for them. `bytes`: of one. Collective.
 void check_room(CheckTable& table, const TrainConfig& config, const parallel::MpiSession& session, int64_t step,

@@ -73,6 +73,7 @@ TEST_F(Check, OfANewRunMeasuresStepsForecastsTheRunAndMakesNothing) {
   expect_has(line(finished, "(ok|warn)", "loader"), {"steps/s"}, finished);
   EXPECT_EQ(finished.output.find("FAIL"), std::string::npos) << finished.output;
   EXPECT_FALSE(std::filesystem::exists(path("new")));
+  EXPECT_EQ(finished.output.find("SLURM_NTASKS"), std::string::npos) << finished.output;
   // The forecast is the step's time, times the steps.
   const double step = std::stod(line(finished, "ok", "step"));
   const std::string forecast = line(finished, "ok", "forecast");
@@ -82,6 +83,13 @@ TEST_F(Check, OfANewRunMeasuresStepsForecastsTheRunAndMakesNothing) {
   const double seconds = (clock[2].length() > 0 ? std::stod(clock[2]) : 0) * 86400 + std::stod(clock[3]) * 3600 +
                          std::stod(clock[4]) * 60 + std::stod(clock[5]);
   EXPECT_NEAR(seconds / (100000 * step), 1, 0.01);
+}
+
+TEST_F(Check, SaysWhereMpiHasFewerRanksThanSlurmHasGranted) {
+  const Words command = with_flags(small_run(data_, path("new")), {"--steps=10", "--check=true"});
+  const Finished finished = run(Words{"env", "SLURM_NTASKS=3"} + mpirun(2) + command, path("log"));
+  EXPECT_EQ(finished.exit_code, 0) << finished.output;
+  expect_has(line(finished, "warn", "launch"), {"granted 3 tasks", "MPI has 2 ranks"}, finished);
 }
 
 // The state's size, counted by hand: five files, each of the size of one that a run has written.

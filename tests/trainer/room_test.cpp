@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <set>
 
 #include "trainer/check_place.h"
@@ -49,7 +51,7 @@ TEST(RoomForCheckpoints, IsThatOfAllThatARunHasAtOnceThoseOfALaggingEvaluatorInc
     for (const int64_t keep_unevaluated : {0, 1, 4, 40}) {
       SCOPED_TRACE(testing::Message() << "keep_last " << keep_last << ", keep_unevaluated " << keep_unevaluated);
       const TrainConfig config = config_of(keep_last, 0, keep_unevaluated);
-      EXPECT_EQ(checkpoints_at_once(config, 0), most_at_once(config));
+      EXPECT_EQ(checkpoints_at_once(config, 0), static_cast<double>(most_at_once(config)));
     }
 }
 
@@ -60,10 +62,24 @@ TEST(RoomForCheckpoints, IsNeverTooLittleWhereSomeAreKeptForEver) {
       for (const int64_t keep_unevaluated : {0, 4}) {
         SCOPED_TRACE(testing::Message() << keep_last << " " << keep_every << " " << keep_unevaluated);
         const TrainConfig config = config_of(keep_last, keep_every, keep_unevaluated);
-        const int64_t most = most_at_once(config), reckoned = checkpoints_at_once(config, 0);
+        const auto most = static_cast<double>(most_at_once(config));
+        const double reckoned = checkpoints_at_once(config, 0);
         EXPECT_GE(reckoned, most);
-        EXPECT_LE(reckoned, most + keep_last + keep_unevaluated + 1);
+        EXPECT_LE(reckoned, most + static_cast<double>(keep_last + keep_unevaluated) + 1);
       }
+}
+
+TEST(RoomForCheckpoints, IsReckonedForAnyFlags) {
+  constexpr int64_t kLargest = std::numeric_limits<int64_t>::max();
+  TrainConfig config = config_of(kLargest, 0, kLargest);
+  config.steps = kLargest;
+  config.checkpoint_every = 1;
+  EXPECT_EQ(checkpoints_at_once(config, 0), std::ldexp(1.0, 63));
+  config.keep_last = 1;
+  config.keep_unevaluated = 0;
+  config.keep_every = kLargest;
+  config.checkpoint_every = kLargest - 1;
+  EXPECT_EQ(checkpoints_at_once(config, 0), 2);
 }
 
 }  // namespace
