@@ -10,10 +10,11 @@ import tempfile
 import time
 from datetime import datetime
 
-from pairs import lines_of, pack, result
+from pairs import MPIRUN, lines_of, pack, result
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--pairs", type=int, default=15, help="of waits and memcpys")
+parser.add_argument("--ranks", type=int, default=1, help="of the stall's case: each copies the files that it writes, and hashes the others")
 parser.add_argument("--bytes", type=int, default=1 << 30)
 parser.add_argument("--rounds", type=int, default=3, help="of training, each program in turn")
 parser.add_argument("--saves", type=int, default=4, help="a round that count; one more warms up")
@@ -28,11 +29,12 @@ QUIET = 4  # steps before the next save, when the last one has been written
 
 
 def stall(folder):
-    command = ["bench_checkpoint_stall", f"{folder}/stall", str(arguments.bytes), str(arguments.pairs)]
+    launch = MPIRUN + ["-n", str(arguments.ranks)] if arguments.ranks > 1 else []
+    command = launch + ["bench_checkpoint_stall", f"{folder}/stall", str(arguments.bytes), str(arguments.pairs)]
     lines = [json.loads(line) for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()]
     assert len(lines) == arguments.pairs, lines
     print(f"stall: {arguments.bytes / 1e9:.2f} GB; commit after {statistics.median(l['save_seconds'] for l in lines):.2f} s")
-    result("checkpoint_stall_memcpy", [l["stall_seconds"] for l in lines], [l["memcpy_seconds"] for l in lines], "s", more_is_better=False)
+    result("checkpoint_stall_memcpy" + (f"_{arguments.ranks}_ranks" if arguments.ranks > 1 else ""), [l["stall_seconds"] for l in lines], [l["memcpy_seconds"] for l in lines], "s", more_is_better=False)
 
 
 def costs(steps, saved_after):

@@ -24,7 +24,10 @@ parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--train_steps", type=int, default=1000)
 parser.add_argument("--tolerances", default="1e-3,1e-4,1e-5")
 parser.add_argument("--tolerance", default="1e-5", help="of the peer that is timed: the paper's")
-parser.add_argument("--grids", default="warped:6,warped:8,warped:12,warped:16,warped:24,warped:32,uniform:12,uniform:24,edm:24")
+parser.add_argument("--grids", default="rk4_38:warped:12,rk4_38:warped:16,rk4_38:warped:24,rk4_38:warped:32,rk4_38:warped:48,rk4_38:uniform:32,"
+                    "rk4_38:edm:32,midpoint:warped:48,midpoint:warped:96,dp5:warped:16,dp5:warped:32", help="SOLVER:GRID:STEPS,...")
+parser.add_argument("--spread", default="1,7,64", help="values of --net_batch that are compared; empty: none")
+parser.add_argument("--spread_images", type=int, default=16)
 parser.add_argument("--reference_tolerance", default="1e-7")
 parser.add_argument("--plot", default="runs/bench/nll.svg", help="where error against time is drawn")
 parser.add_argument("--weights", default="", help="a weights file in place of training one")
@@ -80,12 +83,12 @@ def digits(folder):
     return f"{folder}/data/val", sorted(glob.glob(f"{folder}/run/checkpoints/step_*/ema_0.99.safetensors"))[-1]
 
 
-def ours(folder, weights, data, *flags):
+def ours(folder, weights, data, *flags, images=arguments.images, net_batch=arguments.net_batch):
     """Seconds (of everything but starting and reading the weights), mean NFE, bits/dim by image."""
     with tempfile.TemporaryDirectory(dir=folder) as results:
         subprocess.run(["cfm_eval_nll", f"--weights_file={weights}", f"--results_dir={results}", f"--data={data}",
-                        f"--count={arguments.images}", f"--net_batch={arguments.net_batch}", f"--threads={arguments.threads}",
-                        *flags], check=True, stdout=subprocess.DEVNULL)
+                        f"--count={images}", f"--net_batch={net_batch}", f"--threads={arguments.threads}", *flags],
+                       check=True, stdout=subprocess.DEVNULL)
         with open(glob.glob(f"{results}/*.json")[0]) as file:
             found = json.load(file)
         with open(glob.glob(f"{results}/*.csv")[0]) as file:
@@ -106,6 +109,19 @@ def shares(name, seconds, nfe, stages_with_gradient, call):
     forward, vjp = calls * call["forward"], gradients * (call["with_gradient"] - call["forward"])
     print(f"{name}: {seconds:.2f} s, of these {calls:.0f} forward passes {forward:.2f} s, {gradients:.0f} gradients {vjp:.2f} s, "
           f"everything else {seconds - forward - vjp:.2f} s", flush=True)
+
+
+def spread(folder, weights, data, reference, name, flags):
+    """What the batch's shape does to a setting: how far its values lie apart, beside how far they lie from the reference."""
+    shapes = arguments.spread.split(",")
+    images = min(arguments.spread_images, arguments.images)
+    bits = {shape: ours(folder, weights, data, *flags, images=images, net_batch=shape)[2] for shape in shapes}
+    errors = ", ".join(f"{rms(found - reference[:images]):.1e}" for found in bits.values())
+    print(f"spread of {name} over --net_batch {', '.join(shapes)}, {images} images: rms errors {errors}")
+    for i, one in enumerate(shapes):
+        for other in shapes[i + 1:]:
+            apart = np.abs(bits[one] - bits[other])
+            print(f"  {one} and {other}: rms {rms(apart):.1e}, largest {apart.max():.1e}, {np.sum(apart < 1e-6)} of {images} within 1e-6", flush=True)
 
 
 def plot(points):
@@ -157,9 +173,10 @@ with tempfile.TemporaryDirectory() as folder:
         add("ours, dopri5, own steps", f"dopri5 {tolerance}, own steps", flags)
         add("ours, dopri5, own steps, norm of x", f"dopri5 {tolerance}, own steps, norm of x", flags + ["--error_norm=x"])
         add("ours, dopri5, the batch's steps", f"dopri5 {tolerance}, the batch's steps", flags + ["--step_control=batch"])
-    for grid in arguments.grids.split(","):
-        kind, steps = grid.split(":")
-        add(f"ours, dp5 on the {kind} grid", f"dp5 on the {kind} grid of {steps}", ["--solver=dp5", f"--grid={kind}", f"--steps={steps}", "--check_images=0"])
+    for setting in arguments.grids.split(","):
+        solver, kind, steps = setting.split(":")
+        add(f"ours, {solver} on the {kind} grid", f"{solver} on the {kind} grid of {steps}",
+            [f"--solver={solver}", f"--grid={kind}", f"--steps={steps}", "--check_images=0"])
     measured = {name: line(name, ours(folder, weights, data, *flags), reference) for name, flags in settings.items()}
 
     def error(found, images=slice(None)):
@@ -167,6 +184,10 @@ with tempfile.TemporaryDirectory() as folder:
 
     points = {family: [(measured[name][0], error(measured[name])) for name in names] for family, names in families.items()}
     plot({"torchdiffeq, dopri5": [(found[0], error(found)) for found in peer_measured.values()], **points})
+
+    if arguments.spread:
+        for name in (f"dopri5 {arguments.tolerance}, own steps", next(name for name in settings if " grid of " in name)):
+            spread(folder, weights, data, reference, name, settings[name])
 
     # The fastest of ours that is no less exact than the peer on one half of the images; how exact on the other half is said.
     limit = error(peer_measured[arguments.tolerance], CHOSEN_BY)
@@ -186,8 +207,9 @@ with tempfile.TemporaryDirectory() as folder:
     if arguments.images % arguments.net_batch == 0:  # padding makes calls that NFE does not count
         call, nfe = our_calls(weights), measured[same][1]
         shares(f"ours, {same}", statistics.median(equal_settings), nfe, nfe - (nfe - 2) / 6, call)
-        if fastest.startswith("dp5"):  # rows with steps of their own finish at different calls
-            shares(f"ours, {fastest}", statistics.median(equal_error), measured[fastest][1], measured[fastest][1] * 5 / 6, call)
+        if " grid of " in fastest:  # rows with steps of their own finish at different calls
+            gradients = {"midpoint": 1 / 2, "dp5": 5 / 6}.get(fastest.split()[0], 1)  # of its stages: none where the weight is 0
+            shares(f"ours, {fastest}", statistics.median(equal_error), measured[fastest][1], measured[fastest][1] * gradients, call)
         peer_nfe = peer_measured[arguments.tolerance][1]
         shares(f"torchdiffeq dopri5 {arguments.tolerance}", statistics.median(of_peer), peer_nfe, peer_nfe, peer.ask("calls"))
     peer.end()

@@ -83,12 +83,23 @@ exported() { env -i PATH="$PATH" "$submit" --dry_run --site=site.sh "$@" -- --ru
 [ "$(exported --export NONE)" = '--export=CFM_LEAD_SECONDS\,CFM_SITE\,CFM_SLURM' ] || fail "$(exported --export NONE)"
 [ "$(exported --export=ALL,A=1)" = '--export=ALL\,A=1' ] || fail "$(exported --export=ALL,A=1)"
 
-# A sweep, with an evaluation of each of its runs; of a run that cannot be trained there is none.
+# A launch that is only tried.
+srun --nodes=2 --ntasks=2 --time=5 --mpi=pmix "$CFM_BIN/cfm_train" "${flags[@]}" --run_dir="$work/tried" --steps=20 --check >check.out 2>&1 ||
+  fail "--check: $(cat check.out)"
+grep -qE '^ok +launch +2 ranks, as [A-Z_]+=2 says' check.out || fail "the launch: $(cat check.out)"
+grep -qE '^(ok|warn) +ranks +0 on host n1: ' check.out && grep -qE '^(ok|warn) +ranks +1 on host n2: ' check.out || fail "the ranks: $(cat check.out)"
+[ ! -e tried ] || fail "--check has made a run"
+
+# A sweep, with evaluations of each of its runs; of a run that cannot be trained there is none.
 printf -- '%s\n' "--run_dir=$work/good --seed=1" "--run_dir=$work/bad --clip_norm=-1" >sweep.txt
-"$submit" --sweep=sweep.txt --nodes=1 --time=10 --eval_nll="$evaluation" -- "${flags[@]}" --steps=20 >submitted.out
+"$submit" --sweep=sweep.txt --nodes=1 --time=10 --eval_nll="$evaluation" \
+  --eval_fid="--features=digits:$CFM_SOURCE/configs/digits/features.safetensors --reference=$work/data/train --count=40 --repeats=1 --solver=midpoint --steps=2" \
+  -- "${flags[@]}" --steps=20 >submitted.out
 training=$(job_of train) evaluator=$(job_of eval_nll_1)
 within 60 state_is "${evaluator}_1" COMPLETED
 within 60 state_is "${evaluator}_2" CANCELLED
 state_is "${training}_2" FAILED || fail "the second run of the sweep"
 [ "$(find good/results -name 'nll-step_000000020-*.json' | wc -l)" = 1 ] || fail "the sweep's run is not evaluated"
+within 60 state_is "$(job_of eval_fid_2)_1" COMPLETED
+[ "$(find good/results -name 'fid-step_000000020-*.json' | wc -l)" = 1 ] || fail "the sweep's run has no FID"
 [ ! -e bad/checkpoints ] || fail "the run that cannot be trained has checkpoints"
