@@ -3,7 +3,15 @@
 # $work is a new folder, removed at the end.
 set -euo pipefail
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 CFM_BIN=$CFM_BUILD/bin CFM_RETRY_SECONDS=1 OMP_NUM_THREADS=1
-work=$(mktemp -d); chmod 755 "$work"; trap 'rm -rf "$work"' EXIT
+work=$(mktemp -d); chmod 755 "$work"
+remove_work() {  # a job that has just ended may still write there
+  for _ in 1 2 3 4 5; do
+    rm -rf "$work" 2>/dev/null && return
+    sleep 1
+  done
+  echo "left behind: $work" >&2
+}
+trap remove_work EXIT
 cd "$work"
 
 fail() {

@@ -90,9 +90,13 @@ grep -qE '^ok +launch +2 ranks, as [A-Z_]+=2 says' check.out || fail "the launch
 grep -qE '^(ok|warn) +ranks +0 on host n1: ' check.out && grep -qE '^(ok|warn) +ranks +1 on host n2: ' check.out || fail "the ranks: $(cat check.out)"
 [ ! -e tried ] || fail "--check has made a run"
 
-# A sweep, with evaluations of each of its runs; of a run that cannot be trained there is none.
+# A sweep, with evaluations of each of its runs; of a run that cannot be trained there is none. All of it in a container, or what is
+# started like one.
+printf '#!/bin/sh\necho "$3" >>"%s/inside.txt"\nshift 2\nexec "$@"\n' "$work" >inside
+chmod +x inside
+echo "CFM_CONTAINER=\"$work/inside --bind /data\"" >inside.sh
 printf -- '%s\n' "--run_dir=$work/good --seed=1" "--run_dir=$work/bad --clip_norm=-1" >sweep.txt
-"$submit" --sweep=sweep.txt --nodes=1 --time=10 --eval_nll="$evaluation" \
+"$submit" --site=inside.sh --sweep=sweep.txt --nodes=1 --time=10 --eval_nll="$evaluation" \
   --eval_fid="--features=digits:$CFM_SOURCE/configs/digits/features.safetensors --reference=$work/data/train --count=40 --repeats=1 --solver=midpoint --steps=2" \
   -- "${flags[@]}" --steps=20 >submitted.out
 training=$(job_of train) evaluator=$(job_of eval_nll_1)
@@ -102,4 +106,5 @@ state_is "${training}_2" FAILED || fail "the second run of the sweep"
 [ "$(find good/results -name 'nll-step_000000020-*.json' | wc -l)" = 1 ] || fail "the sweep's run is not evaluated"
 within 60 state_is "$(job_of eval_fid_2)_1" COMPLETED
 [ "$(find good/results -name 'fid-step_000000020-*.json' | wc -l)" = 1 ] || fail "the sweep's run has no FID"
+[ "$(sort -u inside.txt | tr '\n' ' ')" = "cfm_eval_fid cfm_eval_nll cfm_train " ] || fail "in the container: $(cat inside.txt)"
 [ ! -e bad/checkpoints ] || fail "the run that cannot be trained has checkpoints"
