@@ -52,7 +52,7 @@ void expect_equal_to_one_go(int ranks, long stop, long steps, std::uintmax_t buc
 class Resume : public testing::TestWithParam<int> {};
 
 TEST_P(Resume, AfterASignalGivesTheSameBitsAsARunInOneGo) {
-  expect_equal_to_one_go(GetParam(), 60, 120, kOneBucket, {"--global_batch=20", "--micro_batch=7"});
+  expect_equal_to_one_go(GetParam(), 60, 120, kOneBucket, {"--global_batch=10", "--micro_batch=4"});
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, Resume, testing::ValuesIn(rank_counts({1, 2, 3, 4})),
