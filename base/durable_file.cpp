@@ -100,10 +100,12 @@ void write_durably(const std::filesystem::path& path, std::string_view bytes) {
 
 void fsync_file(const std::filesystem::path& path) { fsync_path(path, O_RDONLY | O_CLOEXEC); }
 
-void make_folder(const std::filesystem::path& folder, const std::string& what) {
+void make_folder(const std::filesystem::path& folder, const std::string& where, const std::string& advice) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) throw Error(what + " cannot be created: " + error.message(), code_of_writing(error.value()));
+  if (error)
+    throw Error(where + ": cannot make the folder " + folder.string() + ": " + error.message() + ". " + advice,
+                code_of_writing(error.value()));
 }
 
 int open_to_append(const std::filesystem::path& path) {
@@ -123,10 +125,10 @@ void rename_durably(const std::filesystem::path& from, const std::filesystem::pa
   fsync_directory(to.parent_path());
 }
 
-std::string read_file(const std::filesystem::path& path) {
+FileBytes try_read_file(const std::filesystem::path& path) {
   constexpr size_t kPiece = 1 << 16;
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) fail_to_read(path, errno);
+  if (descriptor < 0) return {"", errno};
   std::string bytes, piece(kPiece, '\0');
   ssize_t got = 0;
   do {
@@ -135,8 +137,14 @@ std::string read_file(const std::filesystem::path& path) {
   } while (got > 0 || (got < 0 && errno == EINTR));
   const int number = got < 0 ? errno : 0;
   ::close(descriptor);
-  if (number != 0) fail_to_read(path, number);
-  return bytes;
+  if (number != 0) return {"", number};
+  return {std::move(bytes), 0};
+}
+
+std::string read_file(const std::filesystem::path& path) {
+  FileBytes found = try_read_file(path);
+  if (found.error != 0) fail_to_read(path, found.error);
+  return std::move(found.bytes);
 }
 
 }  // namespace cfm

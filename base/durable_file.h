@@ -38,8 +38,9 @@ void write_durably(const std::filesystem::path& path, std::string_view bytes);
 // Makes the bytes of a closed file durable, whoever wrote them (a library that opens files itself).
 void fsync_file(const std::filesystem::path& path);
 
-// Makes `folder` and those above it, where they are missing. `what`: how the error calls it.
-void make_folder(const std::filesystem::path& folder, const std::string& what);
+// Makes `folder` and those above it, where they are missing. The error begins with `where`
+// ("--out=runs/a") and ends with `advice`, a sentence.
+void make_folder(const std::filesystem::path& folder, const std::string& where, const std::string& advice);
 
 // The descriptor of a file whose end is written to, and which is made if it is missing; the caller's to close.
 int open_to_append(const std::filesystem::path& path);
@@ -50,7 +51,14 @@ void fsync_directory(const std::filesystem::path& directory);
 // Renames and makes the rename durable: the commit of whatever `from` holds. `to` must not exist if it is a directory.
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
 
-// The whole file. Error(kWontWork) if it is not there, is no file, or may not be read; Error(kRetry) for what may pass
+// The whole file, opened anew: a network file system then asks its server.
+struct FileBytes {
+  std::string bytes;
+  int error = 0;  // errno of what failed; then there are no bytes
+};
+FileBytes try_read_file(const std::filesystem::path& path);
+
+// The same. Error(kWontWork) if it is not there, is no file, or may not be read; Error(kRetry) for what may pass
 // (an I/O error, a stale handle, no memory).
 std::string read_file(const std::filesystem::path& path);
 

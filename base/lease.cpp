@@ -8,9 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
-#include <fstream>
 #include <sstream>
 #include <utility>
 
@@ -20,18 +18,13 @@
 #include "base/failpoint.h"
 #include "base/hash.h"
 #include "base/no_room.h"
+#include "base/number_text.h"
 #include "base/process_name.h"
 
 namespace cfm {
 namespace {
 
 namespace fs = std::filesystem;
-
-int number_or_zero(const std::string& text) {
-  int value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
-}
 
 LeaseHolder this_process() {
   std::array<char, 256> host{};
@@ -74,29 +67,8 @@ LeaseHolder holder_in(const std::string& text) {
   return holder;
 }
 
-struct Sight {
-  std::string text;  // empty: there is no file, it is being made, or it cannot be read
-  int error = 0;     // errno of what failed
-};
-
-// Opened anew each time: a network file system then asks its server.
-Sight look_at(const fs::path& file) {
-  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return {"", errno};
-  Sight sight;
-  std::array<char, 4096> piece{};
-  for (ssize_t size = 1; size != 0;) {
-    size = ::read(descriptor, piece.data(), piece.size());
-    if (size > 0) sight.text.append(piece.data(), static_cast<size_t>(size));
-    if (size >= 0 || errno == EINTR) continue;
-    sight = {"", errno};
-    break;
-  }
-  ::close(descriptor);
-  return sight;
-}
-
-std::string read_text(const fs::path& file) { return look_at(file).text; }
+// Empty: there is no file, it is being made, or it cannot be read.
+std::string read_text(const fs::path& file) { return try_read_file(file).bytes; }
 
 bool is_there(const fs::path& file) {
   struct stat status {};
@@ -141,6 +113,11 @@ bool create(const fs::path& file, const std::string& text) {
 
 }  // namespace
 
+Problems lease_problems(double lease_seconds) {
+  if (lease_seconds >= 1 && lease_seconds <= kLongestLease) return {};
+  return {"--lease_seconds=" + number_text(lease_seconds) + ": expected 1 to " + number_text(kLongestLease)};
+}
+
 LeaseTimes lease_times(double expiry_seconds) {
   constexpr int kBeatsToExpiry = 12;
   const std::chrono::milliseconds expiry(static_cast<int64_t>(1000 * expiry_seconds));
@@ -171,14 +148,14 @@ Lease::~Lease() {
 Lease::State Lease::state() const {
   constexpr int kLooks = 20;
   constexpr std::chrono::milliseconds kBetween{100};
-  Sight sight;
+  FileBytes found;
   for (int look = 0; look < kLooks; ++look) {
     if (look > 0) std::this_thread::sleep_for(kBetween);
-    sight = look_at(file_);
-    const std::string id = holder_in(sight.text).id;
+    found = try_read_file(file_);
+    const std::string id = holder_in(found.bytes).id;
     if (!id.empty()) return id == holder_.id ? State::kHeld : State::kAnothers;
   }
-  return sight.error == ENOENT ? State::kGone : State::kUnseen;
+  return found.error == ENOENT ? State::kGone : State::kUnseen;
 }
 
 // Writes into the very file that it has found to be ours: never makes one, nor writes into another's.

@@ -14,6 +14,8 @@
 #include <string>
 #include <thread>
 
+#include "base/error.h"
+
 namespace cfm {
 
 struct LeaseTimes {
@@ -21,10 +23,11 @@ struct LeaseTimes {
   std::chrono::milliseconds expiry{60'000};  // without a beat
 };
 
+inline constexpr double kLongestLease = 86400;  // seconds to expiry
+Problems lease_problems(double lease_seconds);  // of --lease_seconds
+
 // With enough beats to expiry that a few may be late, or out of another machine's sight; one every five seconds at the
-// least, so that an observer of another expiry sees them too.
-// REQUIRES: 1 <= expiry_seconds <= kLongestLease.
-inline constexpr double kLongestLease = 86400;
+// least, so that an observer of another expiry sees them too. REQUIRES: no lease_problems(expiry_seconds).
 LeaseTimes lease_times(double expiry_seconds);
 
 // Of this process, or read from a lease.

@@ -9,6 +9,9 @@ namespace cfm {
 std::string number_text(double value);
 std::string number_text(int64_t value);
 
+// The number that `text` begins with; 0 if it begins with none.
+int number_or_zero(const std::string& text);
+
 // "0.001 GB", "2.45 GB", "12.00 GB": 1e9 bytes.
 std::string gigabytes_text(double bytes);
 

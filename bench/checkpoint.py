@@ -34,7 +34,8 @@ def stall(folder):
     lines = [json.loads(line) for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()]
     assert len(lines) == arguments.pairs, lines
     print(f"stall: {arguments.bytes / 1e9:.2f} GB; commit after {statistics.median(l['save_seconds'] for l in lines):.2f} s")
-    result("checkpoint_stall_memcpy" + (f"_{arguments.ranks}_ranks" if arguments.ranks > 1 else ""), [l["stall_seconds"] for l in lines], [l["memcpy_seconds"] for l in lines], "s", more_is_better=False)
+    of_ranks = f"_{arguments.ranks}_ranks" if arguments.ranks > 1 else ""
+    result("checkpoint_stall_memcpy" + of_ranks, [l["stall_seconds"] for l in lines], [l["memcpy_seconds"] for l in lines], "s", more_is_better=False)
 
 
 def costs(steps, saved_after):

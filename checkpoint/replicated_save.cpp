@@ -162,8 +162,8 @@ void save_replicated(const SaveContext& context, const std::vector<Part>& parts,
   } catch (const SharedError& e) {
     std::error_code ignored;
     if (rank == 0) fs::remove_all(context.unfinished, ignored);
-    if (context.over.any(not_ours))
-      throw RunMustEnd(e.what(), e.exit_code());  // nor goes a rank on before it is removed
+    // All meet here: none goes on before the folder is removed.
+    if (context.over.any(not_ours)) throw RunMustEnd(e.what(), e.exit_code());
     throw;
   }
 }

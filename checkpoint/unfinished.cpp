@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "base/environment.h"
+#include "base/number_text.h"
 
 namespace cfm::checkpoint {
 namespace {
@@ -25,12 +26,6 @@ Writer writer_of(std::string_view name) {
   const size_t first = name.find('.'), last = name.rfind('.');
   if (first == last) return {};
   return {.job = std::string(name.substr(first + 1, last - first - 1)), .attempt = std::string(name.substr(last + 1))};
-}
-
-int number_or_zero(const std::string& text) {
-  int value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
 }
 
 // Whether `job` is a process of this host that is no more.

@@ -89,11 +89,9 @@ uint64_t missing_bytes(const std::vector<Shard*>& shards, const fs::path& folder
 }  // namespace
 
 // Locked: two jobs in one folder would remove each other's copies.
-void Staging::make_folder(const std::vector<Shard*>& shards) {
+void Staging::take_folder(const std::vector<Shard*>& shards) {
   const std::string flag = "--stage_dir=" + folder_.parent_path().string();
-  std::error_code error;
-  fs::create_directories(folder_, error);
-  check(!error, flag + ": cannot create " + folder_.string() + ": " + error.message());
+  make_folder(folder_, flag, "Give another.");
   lock_ = std::make_unique<FileLock>(folder_ / "lock", FileLock::Kind::kExclusive,
                                      "another job stages the same data there. Give each its own --stage_dir");
   const uint64_t bytes = missing_bytes(shards, folder_), room = fs::space(folder_).available;
@@ -107,7 +105,7 @@ Staging::Staging(const fs::path& folder, const std::string& name, const std::vec
     : folder_(folder / ("cfm-" + name + "-node" + std::to_string(ranks.node))) {
   try {
     ranks.together([&] {
-      if (ranks.node_rank == 0) make_folder(shards);
+      if (ranks.node_rank == 0) take_folder(shards);
     });
     ranks.together([&] {
       const auto mine = static_cast<size_t>(ranks.node_rank), step = static_cast<size_t>(ranks.node_size);

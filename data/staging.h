@@ -26,7 +26,7 @@ class Staging {
   const std::filesystem::path& folder() const { return folder_; }
 
  private:
-  void make_folder(const std::vector<Shard*>& shards);
+  void take_folder(const std::vector<Shard*>& shards);
   void remove_copies();
 
   std::filesystem::path folder_;

@@ -42,11 +42,6 @@ ClaimedResult claimed_or_refused(const ResultFile& file, const Json& settings, d
 
 }  // namespace
 
-Problems lease_problems(double lease_seconds) {
-  if (lease_seconds >= 1 && lease_seconds <= kLongestLease) return {};
-  return {"--lease_seconds=" + number_text(lease_seconds) + ": expected 1 to " + number_text(kLongestLease)};
-}
-
 ClaimedResult try_to_claim(const ResultFile& file, const Json& settings, LeaseSeeker& seeker) {
   if (is_settled(file, settings)) return {ResultState::kDone, nullptr};
   std::unique_ptr<Lease> claim = seeker.try_take();

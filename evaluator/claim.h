@@ -28,8 +28,6 @@ struct ClaimedResult {
 // Looks whether a result of these settings is there, and claims it if not; parts() is made then. Collective.
 using ClaimResult = std::function<ClaimedResult(const ResultFile& file, const Json& settings)>;
 
-Problems lease_problems(double lease_seconds);  // of --lease_seconds
-
 // The same on rank 0 alone, for a claim that `seeker` has looked at before. Never waits. Errors of is_done_or_begin.
 ClaimedResult try_to_claim(const ResultFile& file, const Json& settings, LeaseSeeker& seeker);
 

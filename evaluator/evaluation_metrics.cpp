@@ -12,14 +12,6 @@ namespace fs = std::filesystem;
 
 constexpr std::chrono::seconds kEvery(10);
 
-std::string text_or_nothing(const fs::path& file) {
-  try {
-    return read_file(file);
-  } catch (const Error&) {
-    return {};
-  }
-}
-
 double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
@@ -74,7 +66,7 @@ void EvaluationMetrics::result() {
   set("cfm_evaluation_images", static_cast<double>(images_));
   set("cfm_evaluation_last_image", static_cast<double>(images_));
   set("cfm_evaluation_eta_seconds", 0);
-  for (const auto& [metric, value] : metrics::result_numbers(text_or_nothing(file_.json())))
+  for (const auto& [metric, value] : metrics::result_numbers(try_read_file(file_.json()).bytes))
     for (metrics::Series* series : {all_.get(), one_.get()})
       series->set("cfm_result", value, {metric, std::to_string(file_.step), file_.tag});
   publish();

@@ -38,7 +38,7 @@ DrawRecords kept_draws(const NllPlan& plan, const parallel::MpiSession& session)
   std::string lines;
   parallel::agree_on(session, [&] {
     if (session.rank() != 0) return;
-    make_folder(plan.parts);
+    make_result_folder(plan.parts);
     const KeptRecords kept = read_records(plan.parts, plan.key);
     for (const auto& [draw, density] : kept.records) lines += record_line(density, plan.key);
     if (kept.damaged_lines > 0)

@@ -11,11 +11,7 @@ namespace cfm::evaluator {
 
 namespace fs = std::filesystem;
 
-void make_folder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  check(!error, folder.string() + " cannot be made: " + error.message() + "; give another --results_dir");
-}
+void make_result_folder(const fs::path& folder) { make_folder(folder, "the result", "Give another --results_dir."); }
 
 std::string ResultFile::name() const { return metric + "-" + checkpoint::step_name(step) + "-" + tag; }
 
@@ -40,13 +36,13 @@ bool is_done(const ResultFile& file, const Json& settings) {
     check_same_settings(read_json(file.json()).value("settings", Json::object()), settings, file.json().string());
     return true;
   }
-  make_folder(file.folder);
+  make_result_folder(file.folder);
   return false;
 }
 
 bool is_done_or_begin(const ResultFile& file, const Json& settings) {
   if (is_done(file, settings)) return true;
-  make_folder(file.parts());
+  make_result_folder(file.parts());
   const fs::path begun = file.parts() / "settings.json";
   if (fs::exists(begun)) {
     check_same_settings(read_json(begun), settings, file.parts().string());

@@ -49,6 +49,6 @@ std::string launched(const std::string& command, int ranks);
 std::string utc_now();
 
 // A folder of a result, and those above it, unless they are there. Error names it.
-void make_folder(const std::filesystem::path& folder);
+void make_result_folder(const std::filesystem::path& folder);
 
 }  // namespace cfm::evaluator

@@ -7,9 +7,7 @@
 #include <algorithm>
 #include <cctype>
 #include <chrono>
-#include <fstream>
 #include <optional>
-#include <sstream>
 
 #include "base/durable_file.h"
 #include "base/log.h"
@@ -45,12 +43,6 @@ bool is_host(const std::string& name) {
 }
 
 double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
-
-bool holds(const fs::path& file, const std::string& text) {
-  std::ostringstream found;
-  found << std::ifstream(file, std::ios::binary).rdbuf();
-  return found.str() == text;
-}
 
 fs::path text_file(const ExporterConfig& config) {
   if (config.textfile.extension() == ".prom") return config.textfile;
@@ -99,7 +91,7 @@ Exporter::Exporter(const ExporterConfig& config, const Series& series,
 
 Exporter::~Exporter() {
   // Another job may have taken the run over and written its own.
-  if (outside_->said.empty() || !holds(config_.address_file, outside_->said)) return;
+  if (outside_->said.empty() || try_read_file(config_.address_file).bytes != outside_->said) return;
   std::error_code error;
   fs::remove(config_.address_file, error);
 }

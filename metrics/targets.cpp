@@ -40,21 +40,13 @@ std::string text_of(const TargetConfig& config) {
   return Json::array({target}).dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-std::string bytes_or_nothing(const fs::path& file) {
-  try {
-    return read_file(file);
-  } catch (const Error&) {
-    return "";
-  }
-}
-
 struct Mark {
   std::string run, run_dir;
 };
 
 // Whose target `file` is; nothing if it is none of ours.
 std::optional<Mark> mark_of(const fs::path& file) {
-  const nlohmann::json targets = nlohmann::json::parse(bytes_or_nothing(file), nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json targets = nlohmann::json::parse(try_read_file(file).bytes, nullptr, /*allow_exceptions=*/false);
   if (!targets.is_array() || targets.size() != 1 || !targets[0].is_object()) return std::nullopt;
   const nlohmann::json labels = targets[0].value("labels", nlohmann::json::object());
   const auto text = [&](const char* label) {
@@ -133,7 +125,7 @@ Target::~Target() {
   wake_.notify_all();
   thread_.join();
   std::error_code error;
-  if (bytes_or_nothing(file_) == text_) fs::remove(file_, error);
+  if (try_read_file(file_).bytes == text_) fs::remove(file_, error);
 }
 
 void Target::write() const {
@@ -145,7 +137,7 @@ void Target::write() const {
 void Target::beat() const {
   std::error_code error;
   const bool missing = !fs::exists(file_, error) && !error;
-  if (missing ? raised_stop_signal() != 0 : bytes_or_nothing(file_) != text_) return;
+  if (missing ? raised_stop_signal() != 0 : try_read_file(file_).bytes != text_) return;
   try {
     write();
   } catch (const std::exception&) {  // a full disk: it may be taken for stale until there is room

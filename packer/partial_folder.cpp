@@ -57,10 +57,8 @@ PartialFolder::PartialFolder(path folder, const Packing& packing, bool start_aga
 
 void PartialFolder::prepare(const Packing& packing, bool start_again) {
   for (const path& taken : {folder_, place(), old()}) check_replaceable(taken, packing.split);
-  std::error_code error;
-  std::filesystem::create_directories(place(), error);
-  check(!error, "--out=" + folder_.parent_path().string() + ": cannot make the folder " + place().string() + ": " +
-                    error.message() + ". Name another, or see to it that this one can be written.");
+  make_folder(place(), "--out=" + folder_.parent_path().string(),
+              "Name another, or see to it that this one can be written.");
   lock_ = std::make_unique<FileLock>(place() / kLockName, FileLock::Kind::kExclusive, kTaken);
   remove_all_of(files_ending(place(), ".tmp"));
   const path identity = place() / kPackingName;

@@ -1,12 +1,12 @@
 #include "parallel/failure_log.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "base/durable_file.h"
 #include "base/environment.h"
 #include "base/utc.h"
 
@@ -92,8 +92,7 @@ void FailureLog::record(const std::string& cause, const std::string& what, const
     for (const RankSeen& seen : all) json["ranks"].push_back(json_of(seen));
   }
   const std::string line = json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-  const int descriptor = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-  if (descriptor < 0) return;
+  const int descriptor = open_to_append(file_);
   [[maybe_unused]] const ssize_t written = ::write(descriptor, line.data(), line.size());
   ::fsync(descriptor);  // the machine may be about to go
   ::close(descriptor);

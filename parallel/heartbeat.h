@@ -3,8 +3,6 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
-#include <vector>
 
 namespace cfm::parallel {
 
@@ -24,14 +22,5 @@ struct Heard {
   Beat beat;
   double at = 0;  // the watchdog's clock
 };
-
-// The ranks that hear all others: rank 0, and one for the case that rank 0 is the one that stands still: the first of
-// another machine, which may be what is lost, or rank 1 where there is one machine. `hosts`: by rank.
-inline std::vector<int> monitors_of(const std::vector<std::string>& hosts) {
-  if (hosts.size() == 1) return {0};
-  for (size_t r = 1; r < hosts.size(); ++r)
-    if (hosts[r] != hosts[0]) return {0, static_cast<int>(r)};
-  return {0, 1};
-}
 
 }  // namespace cfm::parallel

@@ -20,6 +20,13 @@ std::string format_seconds(double seconds) {
 
 }  // namespace
 
+std::vector<int> monitors_of(const std::vector<std::string>& hosts) {
+  if (hosts.size() == 1) return {0};
+  for (size_t r = 1; r < hosts.size(); ++r)
+    if (hosts[r] != hosts[0]) return {0, static_cast<int>(r)};
+  return {0, 1};
+}
+
 bool JobView::is_monitor() const { return std::ranges::find(monitors, rank) != monitors.end(); }
 
 double JobView::tick() const { return std::min(config.heartbeat.count() / 4, 0.25); }

@@ -12,6 +12,10 @@
 
 namespace cfm::parallel {
 
+// The ranks that hear all others: rank 0, and one for the case that rank 0 is the one that stands still: the first of
+// another machine, which may be what is lost, or rank 1 where there is one machine. `hosts`: by rank.
+std::vector<int> monitors_of(const std::vector<std::string>& hosts);
+
 // Why the job ends, and whose fault that is.
 struct Problem {
   const char* cause;

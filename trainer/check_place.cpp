@@ -145,7 +145,7 @@ double checkpoints_at_once(const TrainConfig& config, int64_t step) {
 
 void check_room(CheckTable& table, const TrainConfig& config, const parallel::MpiSession& session, int64_t step,
                 int64_t bytes) {
-  const double needed = checkpoints_at_once(config, step) * static_cast<double>(bytes);
+  const double count = checkpoints_at_once(config, step), needed = count * static_cast<double>(bytes);
   std::string text;
   bool enough = false;
   const bool good = table.attempt("room", [&] {
@@ -153,7 +153,7 @@ void check_room(CheckTable& table, const TrainConfig& config, const parallel::Mp
     const fs::path place = nearest_folder(config.run_dir);
     const auto room = static_cast<int64_t>(fs::space(place).available);
     text = "a checkpoint is " + gigabytes_text(static_cast<double>(bytes)) + ", the run has up to " +
-           number_text(checkpoints_at_once(config, step)) + " at once: " + gigabytes_text(needed) + "; " +
+           number_text(count) + " at once: " + gigabytes_text(needed) + "; " +
            gigabytes_text(static_cast<double>(room)) + " are free in " + place.string();
     check(room >= bytes, text + ". Free some, or give another --run_dir.");
     enough = static_cast<double>(room + bytes_of_checkpoints(config.run_dir)) >= needed;

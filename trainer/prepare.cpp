@@ -45,7 +45,7 @@ void prepare_run_dir(const TrainConfig& config, const parallel::MpiSession& sess
   parallel::agree_on(session, [&] {
     if (session.rank() != 0) return;
     refuse_wrong_folder(config);
-    make_folder(config.run_dir, "--run_dir=" + config.run_dir);
+    make_folder(config.run_dir, "--run_dir=" + config.run_dir, "Give another.");
     const std::filesystem::path probe = std::filesystem::path(config.run_dir) / ".writable";
     write_durably(probe, "");
     std::filesystem::remove(probe);

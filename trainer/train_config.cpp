@@ -48,8 +48,7 @@ Problems TrainConfig::validate() const {
   require(step_timeout > 0 && step_timeout <= kLongestStep, "--step_timeout=" + number_text(step_timeout) +
                                                                 ": expected seconds, more than 0 and at most " +
                                                                 number_text(kLongestStep));
-  require(lease_seconds >= 1 && lease_seconds <= kLongestLease,
-          "--lease_seconds=" + number_text(lease_seconds) + ": expected 1 to " + number_text(kLongestLease));
+  append(problems, lease_problems(lease_seconds));
   require(device == "auto" || device == "cpu" || device == "cuda",
           "--device=" + device + ": there are auto, cpu, cuda");
   require(precision == "fp32" || precision == "bf16", "--precision=" + precision + ": there are fp32, bf16");

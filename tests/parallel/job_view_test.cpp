@@ -23,6 +23,13 @@ JobView at_work() {
   return view;
 }
 
+TEST(Monitors, AreOnTwoMachinesWhereThereAreTwo) {
+  EXPECT_EQ(monitors_of({"n1"}), std::vector<int>{0});
+  EXPECT_EQ(monitors_of({"n1", "n1", "n1"}), (std::vector<int>{0, 1}));
+  EXPECT_EQ(monitors_of({"n1", "n1", "n2", "n2"}), (std::vector<int>{0, 2}));
+  EXPECT_EQ(monitors_of({"n1", "n2", "n1", "n2"}), (std::vector<int>{0, 1}));
+}
+
 TEST(JobView, OfRanksThatGetOnHasNoProblem) { EXPECT_FALSE(at_work().problem()); }
 
 TEST(JobView, BlamesTheRankThatIsFurthestBehindWhichNeedNotBeTheOneThatIsOverdue) {

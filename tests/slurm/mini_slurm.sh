@@ -8,7 +8,7 @@ if [ "${1:-}" != --inside ]; then
   # A new place each time: tests of several clones may run at once, and socket names must be short.
   MS_DIR=$(mktemp -d /tmp/mini-slurm-XXXXXX)
   export MS_DIR
-  trap 'rm -rf "$MS_DIR" || true' EXIT
+  trap 'rm -rf "$MS_DIR"' EXIT
   unshare --net --pid --ipc --uts --mount --mount-proc --fork --kill-child bash "$(readlink -f "$0")" --inside "$@"
   exit
 fi

@@ -48,6 +48,12 @@ class VerifyResume(unittest.TestCase):
     def tearDownClass(cls):
         cls.scratch.cleanup()
 
+    def script(self, name, text):
+        file = self.folder / name
+        file.write_text(text)
+        file.chmod(0o755)
+        return file
+
     def test_an_exact_resume_is_said_to_be_the_same_bits_and_nothing_is_left(self):
         work = self.folder / "exact"
         done = verify("--steps=40", f"--work={work}", "--", *MPIRUN, *self.train)
@@ -58,10 +64,7 @@ class VerifyResume(unittest.TestCase):
         self.assertFalse((self.folder / "mine").exists(), "the user's own run was touched")
 
     def test_a_resume_that_trains_otherwise_is_found_and_told_from_a_machine_that_does_not_repeat_itself(self):
-        wrapper = self.folder / "wrapper"
-        wrapper.write_text(OTHER_RESUME)
-        wrapper.chmod(0o755)
-        done = verify("--steps=24", f"--work={self.folder / 'other'}", "--", wrapper, *self.train)
+        done = verify("--steps=24", f"--work={self.folder / 'other'}", "--", self.script("other_resume", OTHER_RESUME), *self.train)
         self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
         self.assertRegex(done.stdout, r"NOT the same bits: model.safetensors: tensor \S+ \[.*\] differs in \d+ of \d+ numbers, first in number \d+: ")
         self.assertRegex(done.stdout, r"losses differ from step 1\d on")
@@ -69,10 +72,7 @@ class VerifyResume(unittest.TestCase):
         self.compare_a_flipped_bit(self.folder / "other/in_one_go/checkpoints/step_000000024")
 
     def test_a_run_that_begins_again_from_nothing_is_no_resume(self):
-        wrapper = self.folder / "forgetful"
-        wrapper.write_text(NO_RESUME)
-        wrapper.chmod(0o755)
-        done = verify("--steps=24", f"--work={self.folder / 'again'}", "--", wrapper, *self.train)
+        done = verify("--steps=24", f"--work={self.folder / 'again'}", "--", self.script("no_resume", NO_RESUME), *self.train)
         self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
         self.assertRegex(done.stderr, r"was to continue at step 1\d, and began from nothing")
 
