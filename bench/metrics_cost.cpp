@@ -38,7 +38,7 @@ cfm::ExitCode measure(const cfm::parallel::MpiSession& session, const std::strin
   config.global_batch = 128;
   config.steps = steps;
   cfm::trainer::RunMetrics metrics(config, session);
-  metrics.start({}, 1, 1297, c10::DeviceType::CPU, {});
+  metrics.start({}, 1, 1297, {});
   cfm::trainer::ValidationLoss loss;
   for (const char* weights : {"raw", "ema_0.9999"}) metrics.validation(0, weights, loss);
   metrics.checkpoint(0, 1, 0.1);

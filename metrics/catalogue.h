@@ -61,15 +61,14 @@ inline constexpr auto kCatalogue = std::to_array<SeriesInfo>({
     {"cfm_step_seconds", Kind::kGauge, Scope::kRun, "", "Of the last step, on the slowest rank."},
     {"cfm_phase_seconds", Kind::kGauge, Scope::kRun, "phase over",
      "Seconds of the last step in a phase: min, mean and max over ranks. all_reduce: what backward did not hide. "
-     "checkpoint: how long training stood still for saves, since the step before. On GPUs data, checkpoint and device, "
-     "which is all else."},
+     "checkpoint: how long training stood still for saves, since the step before. On GPUs by their own "
+     "clock."},
     {"cfm_phase_seconds_total", Kind::kCounter, Scope::kRun, "phase",
      "Seconds in a phase, the mean over ranks, by this process."},
     {"cfm_slowest_rank", Kind::kGauge, Scope::kRun, "",
-     "Rank whose last step took longest without its waiting for others and for saves. Absent on GPUs, where the "
-     "host's clock does not tell that."},
+     "Rank whose last step took longest without its waiting for others and for saves."},
     {"cfm_slowest_rank_lag_ratio", Kind::kGauge, Scope::kRun, "",
-     "How much longer that took than the mean of all ranks: 0 is no longer. Absent likewise."},
+     "How much longer that took than the mean of all ranks: 0 is no longer."},
     // checkpoints
     {"cfm_checkpoint_step", Kind::kGauge, Scope::kRun, "", "Step of the last checkpoint."},
     {"cfm_checkpoint_time_seconds", Kind::kGauge, Scope::kRun, "",

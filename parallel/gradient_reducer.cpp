@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <optional>
 #include <torch/csrc/distributed/c10d/comm.hpp>
 #include <torch/csrc/distributed/c10d/logger.hpp>
@@ -15,7 +14,6 @@
 namespace cfm::parallel {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using GroupPtr = c10::intrusive_ptr<c10d::ProcessGroup>;
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
@@ -25,18 +23,19 @@ constexpr size_t kBroadcastBytes = size_t{250} << 20;
 // The mean over ranks. With a hook the Reducer itself never divides; NCCL and our MPI backend both know AVG.
 class MeanHook : public c10d::CppCommHookInterface<GroupPtr> {
  public:
-  MeanHook(GroupPtr group, Clock::time_point* last_call)
-      : CppCommHookInterface(std::move(group)), last_call_(last_call) {}
+  MeanHook(GroupPtr group, const std::function<void()>* all_given)
+      : CppCommHookInterface(std::move(group)), all_given_(all_given) {}
   c10::intrusive_ptr<c10::ivalue::Future> runHook(c10d::GradBucket& bucket) override {
-    *last_call_ = Clock::now();
     std::vector<at::Tensor> gradients{bucket.getBufferRef()};
     c10d::AllreduceOptions options;
     options.reduceOp = c10d::ReduceOp::AVG;
-    return state_->allreduce(gradients, options)->getFuture();
+    const auto done = state_->allreduce(gradients, options)->getFuture();
+    if (bucket.isLast() && *all_given_) (*all_given_)();  // buckets come in their order
+    return done;
   }
 
  private:
-  Clock::time_point* last_call_;
+  const std::function<void()>* all_given_;
 };
 
 // "encoder.weight float [64,3,3,3] strides [27,1,9,3]" a line.
@@ -83,8 +82,7 @@ void check_same_parameters(const NamedTensors& parameters, const MpiSession& ses
 struct GradientReducer::Impl {
   NamedTensors parameters;
   std::vector<at::Tensor> buckets;  // flat; every gradient is a view into one
-  Clock::time_point last_hook_call;
-  double exposed_seconds = 0;
+  std::function<void()> all_given;
   std::shared_ptr<c10d::Reducer> reducer;
   std::shared_ptr<c10d::Logger> logger;
 
@@ -112,7 +110,7 @@ void GradientReducer::Impl::make_reducer(const GroupPtr& group, const ReducerCon
       /*lazy_bucket_allocation=*/false);
   logger = std::make_shared<c10d::Logger>(reducer);
   reducer->set_logger(logger);
-  reducer->register_comm_hook(std::make_unique<MeanHook>(group, &last_hook_call));
+  reducer->register_comm_hook(std::make_unique<MeanHook>(group, &all_given));
   // The Reducer means to rebuild its buckets once, in the order in which gradients arrived in the first step, and keeps
   // lists that grow with every step until it has. So let it, now, in our order: it makes the buckets it has.
   reducer->push_rebuilt_params_for_all_indices();
@@ -152,12 +150,12 @@ void GradientReducer::begin_step() {
   impl_->reducer->rebuild_buckets();  // only checks that the last step's reduction is complete
 }
 
-void GradientReducer::sync_next_backward() { impl_->reducer->prepare_for_backward({}); }
-
-void GradientReducer::finish() {
-  impl_->exposed_seconds = std::chrono::duration<double>(Clock::now() - impl_->last_hook_call).count();
-  impl_->reducer->check_finalized();
+void GradientReducer::sync_next_backward(std::function<void()> all_given) {
+  impl_->all_given = std::move(all_given);
+  impl_->reducer->prepare_for_backward({});
 }
+
+void GradientReducer::finish() { impl_->reducer->check_finalized(); }
 
 void GradientReducer::zero_gradients() {
   for (at::Tensor& bucket : impl_->buckets) bucket.zero_();
@@ -168,7 +166,5 @@ std::vector<at::Tensor> GradientReducer::gradients() const {
   for (const auto& [name, tensor] : impl_->parameters) gradients.push_back(tensor.grad());
   return gradients;
 }
-
-double GradientReducer::exposed_seconds() const { return impl_->exposed_seconds; }
 
 }  // namespace cfm::parallel

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -36,14 +37,13 @@ class GradientReducer {
   GradientReducer& operator=(const GradientReducer&) = delete;
 
   void begin_step();
-  void sync_next_backward();
+  // `all_given` is called within that backward, when the last of the gradients has been given to the reduction: what
+  // backward takes from then on it waits for others. On CUDA by a thread of autograd's.
+  void sync_next_backward(std::function<void()> all_given = nullptr);
   void finish();
   void zero_gradients();
   // In the order of the parameters.
   std::vector<at::Tensor> gradients() const;
-  // Seconds of the last step's reduction that backward did not hide: from the last bucket's start to finish(). Host
-  // time; on CUDA the host does not wait for the reduction, so this is about 0 there.
-  double exposed_seconds() const;
 
  private:
   struct Impl;

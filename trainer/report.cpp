@@ -57,7 +57,7 @@ void Report::start(const RunState& state, const std::optional<std::vector<FlagCh
          (data.layout.nodes() == 1 ? " node" : " nodes") + ", each with an order of its own");
   note("ranks      " + std::to_string(ranks_) + " with " + std::to_string(threads) + " threads each, global batch " +
        std::to_string(config_.global_batch));
-  metrics_.start(at, events_.attempt(), data.train.size(), device,
+  metrics_.start(at, events_.attempt(), data.train.size(),
                  speaks_ ? metrics::history_before(events_of(config_), at.step) : metrics::History());
   if (!metrics_.text().empty()) note("metrics    " + metrics_.text());
   const std::string dropout = dropout_note(config_.model.dropout, device);
@@ -99,7 +99,7 @@ bool Report::step(const StepMeasure& measure, const parallel::StepSummary& summa
                            {"lr", measure.lr},
                            {"step_seconds", seconds},
                            {"data_wait_seconds", all.data_wait_seconds},
-                           {"exposed_reduce_seconds", all.exposed_reduce_seconds}});
+                           {"exposed_reduce_seconds", all.phase_mean[static_cast<size_t>(Phase::kAllReduce)]}});
   }
   const double images_per_second = static_cast<double>(config_.global_batch) / smooth_seconds_;
   const double eta_seconds = smooth_seconds_ * static_cast<double>(config_.steps - measure.step);

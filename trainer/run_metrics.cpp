@@ -120,9 +120,8 @@ void RunMetrics::stage(Stage stage) {
   page_->put_stage(now_at);
 }
 
-void RunMetrics::start(const checkpoint::Progress& at, int64_t attempt, int64_t images, c10::Device device,
+void RunMetrics::start(const checkpoint::Progress& at, int64_t attempt, int64_t images,
                        const metrics::History& before) {
-  device_ = device.type();
   images_ = images;
   images_seen_ = at.images_seen;
   if (!series_ || !of_run_) return;
@@ -184,14 +183,10 @@ void RunMetrics::step(const StepMeasure& measure, const StepOverRanks& all, doub
   }
 }
 
-// On a GPU the host's clock cannot tell a rank that works from one that waits for others.
 void RunMetrics::put_phases(const StepOverRanks& all) {
-  if (device_ == c10::DeviceType::CPU) {
-    series_->set("cfm_slowest_rank", all.slowest_rank);
-    series_->set("cfm_slowest_rank_lag_ratio", all.slowest_lag);
-  }
+  series_->set("cfm_slowest_rank", all.slowest_rank);
+  series_->set("cfm_slowest_rank_lag_ratio", all.slowest_lag);
   for (size_t p = 0; p < kPhaseNames.size(); ++p) {
-    if (!is_counted(static_cast<Phase>(p), device_)) continue;
     series_->set("cfm_phase_seconds", all.phase_min[p], {kPhaseNames[p], "min"});
     series_->set("cfm_phase_seconds", all.phase_mean[p], {kPhaseNames[p], "mean"});
     series_->set("cfm_phase_seconds", all.phase_max[p], {kPhaseNames[p], "max"});
@@ -210,9 +205,7 @@ void RunMetrics::put_page(const StepMeasure& measure, const StepOverRanks& all, 
                                  .eta_seconds = eta_seconds,
                                  .step_seconds = all.step_seconds,
                                  .phase_seconds = {}};
-  for (size_t p = 0; p < kPhaseNames.size(); ++p)
-    if (is_counted(static_cast<Phase>(p), device_))
-      numbers.phase_seconds.emplace_back(kPhaseNames[p], all.phase_mean[p]);
+  for (size_t p = 0; p < kPhaseNames.size(); ++p) numbers.phase_seconds.emplace_back(kPhaseNames[p], all.phase_mean[p]);
   page_->put(numbers);
 }
 

@@ -1,8 +1,6 @@
 #pragma once
 // What a run tells Prometheus: series about the run from rank 0, about a node from the node's first rank.
 
-#include <c10/core/Device.h>
-
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -40,8 +38,7 @@ class RunMetrics {
   RunMetrics(const TrainConfig& config, const parallel::MpiSession& session);
   void stage(Stage stage);
   // Training begins: the `attempt`-th start of the run, at `at`, on `images` images; `before`: what earlier ones left.
-  void start(const checkpoint::Progress& at, int64_t attempt, int64_t images, c10::Device device,
-             const metrics::History& before);
+  void start(const checkpoint::Progress& at, int64_t attempt, int64_t images, const metrics::History& before);
   void step(const StepMeasure& measure, const StepOverRanks& all, double images_per_second, double eta_seconds);
   void checkpoint(int64_t step, double seconds, double stall_seconds);
   void checkpoint_failed();
@@ -66,7 +63,6 @@ class RunMetrics {
   std::unique_ptr<metrics::Series> series_;
   std::unique_ptr<metrics::StatusPage> page_;  // rank 0's
   std::unique_ptr<metrics::Exporter> exporter_;
-  c10::DeviceType device_ = c10::DeviceType::CPU;
   int64_t images_ = 1, images_seen_ = 0;
   double good_seconds_ = 0;
   double looked_ = 0;

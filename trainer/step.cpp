@@ -49,7 +49,8 @@ StepMade make_step(const StepTools& tools, const std::function<void()>& changes)
     loss_sum += micro_loss.detach();
     by_time += losses_by_time(losses, batch.t, flow::t_end(config.flow_config.path));
     phases.enter(Phase::kBackward, at.step);
-    if (micro + 1 == loader.micro_batches_per_step()) reducer.sync_next_backward();
+    if (micro + 1 == loader.micro_batches_per_step())
+      reducer.sync_next_backward([&] { phases.enter(Phase::kAllReduce, at.step); });  // what backward does not hide
     (micro_loss * finite_or_nan(weight, micro_loss)).backward();
   }
   reducer.finish();

@@ -8,19 +8,11 @@ namespace cfm::trainer {
 namespace {
 
 constexpr size_t kPhases = kPhaseNames.size();
-constexpr size_t kAllReduce = static_cast<size_t>(Phase::kAllReduce), kBackward = static_cast<size_t>(Phase::kBackward),
+constexpr size_t kAllReduce = static_cast<size_t>(Phase::kAllReduce),
                  kCheckpoint = static_cast<size_t>(Phase::kCheckpoint);
 
 // Where each number stands in a report.
-enum Sum : size_t {
-  kLoss,
-  kDataWait,
-  kExposed,
-  kOwn,
-  kPhaseSums,
-  kByTime = kPhaseSums + kPhases,
-  kImages = kByTime + kTimeBins
-};
+enum Sum : size_t { kLoss, kDataWait, kOwn, kPhaseSums, kByTime = kPhaseSums + kPhases, kImages = kByTime + kTimeBins };
 enum Maximum : size_t {
   kStep,
   kSlowest,
@@ -38,17 +30,13 @@ double time_and_rank(double seconds, int rank, int ranks) { return std::floor(se
 }  // namespace
 
 parallel::StepReport to_report(const StepMeasure& measure, bool stop_requested, int rank, int ranks) {
-  // What backward did not hide of the reduction is at its end.
-  PhaseSeconds phases = measure.phase_seconds;
-  phases[kAllReduce] = std::min(measure.exposed_reduce_seconds, phases[kBackward]);
-  phases[kBackward] -= phases[kAllReduce];
+  const PhaseSeconds& phases = measure.phase_seconds;
   const double all = std::accumulate(phases.begin(), phases.end(), 0.0);
   const double own = std::max(all - phases[kAllReduce] - phases[kCheckpoint], 0.0);
-  parallel::StepReport report{
-      .stop_requested = stop_requested,
-      .sums = {measure.losses.sum, measure.data_wait_seconds, measure.exposed_reduce_seconds, own},
-      .maxima = {measure.step_seconds, time_and_rank(own, rank, ranks), measure.checkpoint_written ? 0.0 : 1.0,
-                 measure.run_lost ? 1.0 : 0.0}};
+  parallel::StepReport report{.stop_requested = stop_requested,
+                              .sums = {measure.losses.sum, measure.data_wait_seconds, own},
+                              .maxima = {measure.step_seconds, time_and_rank(own, rank, ranks),
+                                         measure.checkpoint_written ? 0.0 : 1.0, measure.run_lost ? 1.0 : 0.0}};
   report.sums.insert(report.sums.end(), phases.begin(), phases.end());
   report.maxima.insert(report.maxima.end(), phases.begin(), phases.end());
   for (const double seconds : phases) report.maxima.push_back(-seconds);
@@ -68,8 +56,7 @@ StepOverRanks over_ranks(const parallel::StepSummary& summary, int ranks) {
   const auto slowest = static_cast<int64_t>(summary.maxima[kSlowest]);
   StepOverRanks all{.stop_requested = summary.stop_requested,
                     .step_seconds = summary.maxima[kStep],
-                    .data_wait_seconds = summary.sums[kDataWait] / ranks,
-                    .exposed_reduce_seconds = summary.sums[kExposed] / ranks};
+                    .data_wait_seconds = summary.sums[kDataWait] / ranks};
   for (size_t p = 0; p < kPhases; ++p) {
     all.phase_min[p] = -summary.maxima[kPhaseMinima + p];
     all.phase_mean[p] = summary.sums[kPhaseSums + p] / ranks;

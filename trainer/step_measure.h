@@ -13,7 +13,7 @@ namespace cfm::trainer {
 // What one rank measured of a step.
 struct StepMeasure {
   StepLosses losses{};  // of this rank's samples
-  double data_wait_seconds = 0, exposed_reduce_seconds = 0;
+  double data_wait_seconds = 0;
   double step_seconds = 0;
   PhaseSeconds phase_seconds{};
   double gradient_norm = 0, lr = 0;  // equal on all ranks
@@ -29,11 +29,10 @@ struct StepMeasure {
 struct StepOverRanks {
   bool stop_requested = false;
   StepLosses losses{};
-  double step_seconds = 0;                                   // of the slowest rank
-  double data_wait_seconds = 0, exposed_reduce_seconds = 0;  // means
+  double step_seconds = 0;       // of the slowest rank
+  double data_wait_seconds = 0;  // mean
   PhaseSeconds phase_min{}, phase_mean{}, phase_max{};
-  // The rank that took longest without its waiting for others, and for checkpoints. Means nothing on GPUs, where the
-  // host's clock does not tell waiting from work.
+  // The rank that took longest without its waiting for others, and for checkpoints.
   int slowest_rank = 0;
   double slowest_lag = 0;            // how much longer than the mean, as a share of it
   parallel::GpuMemory gpu_memory{};  // of the rank that has most, each

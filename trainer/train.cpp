@@ -86,7 +86,6 @@ ExitCode train(const TrainConfig& asked, const parallel::MpiSession& session, co
     if (control.pending()) stopping = hear();
     measure = {.losses = on_host(made.loss_sum, made.loss_by_time),
                .data_wait_seconds = loader.take_wait_seconds(),
-               .exposed_reduce_seconds = reducer.exposed_seconds(),
                .step_seconds = watch.seconds(),
                .phase_seconds = phases.take(),
                .gradient_norm = made.gradient_norm,

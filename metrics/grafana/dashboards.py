@@ -150,7 +150,7 @@ def one_run():
             .with_panel(curves("Images per second", "short", "Over all ranks.", (f"cfm_images_per_second{{{RUN}}}", "smoothed"),
                                (f"run:cfm_images:rate5m{{{RUN}}}", "over 5 min")))
             .with_panel(curves("A step", "s", "On the slowest rank.", (f"cfm_step_seconds{{{RUN}}}", "seconds")))
-            .with_panel(curves("Where a step's time goes", "s", "Mean over ranks; all_reduce is what backward did not hide. On GPUs device is all but data and checkpoint.",
+            .with_panel(curves("Where a step's time goes", "s", "Mean over ranks; all_reduce is what backward did not hide.",
                                (f'cfm_phase_seconds{{{RUN},over="mean"}}', "{{phase}}"), stacked=True))
             .with_panel(curves("Spread over ranks", "s", "The slowest rank's phase less the fastest's.",
                                (f'cfm_phase_seconds{{{RUN},over="max"}} - ignoring (over) cfm_phase_seconds{{{RUN},over="min"}}', "{{phase}}")))

@@ -75,9 +75,11 @@ says refused.out "--run_dir=RUN is missing"
 
 # Where sbatch does not hand the environment on, what is meant for the jobs is named; the ranks have all that the site's file says.
 env | sed -n 's/^OMPI_MCA_/export &/p' >site.sh
-SBATCH_EXPORT=NONE "$submit" --site=site.sh --nodes=2 --time=10 --output=bare.log -- "${flags[@]}" --run_dir="$work/bare" --steps=20 >submitted.out
+SBATCH_EXPORT=NONE "$submit" --site=site.sh --nodes=2 --time=10 --stage="$work/local" --output=bare.log -- "${flags[@]}" --run_dir="$work/bare" --steps=20 >submitted.out
 job_ends "$(job_of train)" 60
 grep -q '"ranks":2' bare/events.jsonl || fail "not two ranks"
+says bare.log "staged in $work/local"
+[ -z "$(find "$work/local" -name '*.h5')" ] || fail "staged copies are left behind"
 exported() { env -i PATH="$PATH" "$submit" --dry_run --site=site.sh "$@" -- --run_dir=new | grep -o -- '--export=[^ ]*' | tail -n 1; }
 [ "$(exported --export=A=1,B)" = '--export=A=1\,B\,CFM_LEAD_SECONDS\,CFM_SITE\,CFM_SLURM' ] || fail "$(exported --export=A=1,B)"
 [ "$(exported --export NONE)" = '--export=CFM_LEAD_SECONDS\,CFM_SITE\,CFM_SLURM' ] || fail "$(exported --export NONE)"

@@ -1,11 +1,10 @@
 #include "trainer/phases.h"
 
 #include <numeric>
-#include <set>
-#include <string>
 #include <thread>
 
 #include "support/mpi_tests.h"
+#include "support/simulated_gpu.h"
 
 namespace cfm::trainer {
 namespace {
@@ -70,40 +69,56 @@ TEST_F(Phases, ASaveIsNotOfThePhaseThatItInterrupts) {
   EXPECT_LE(seconds[at(Phase::kOptimizer)], step - 3 * kNapSeconds);
 }
 
-TEST_F(Phases, OfAGpuAreTheHostsOwnWaitsAndAllElse) {
-  PhaseClock clock(watchdog_, c10::Device(c10::DeviceType::CUDA, 0));
-  clock.enter(Phase::kData, 1);
-  nap(1);
-  clock.enter(Phase::kTransfer, 1);
-  clock.enter(Phase::kForward, 1);
-  nap(1);
-  clock.enter(Phase::kOptimizer, 1);
-  {
-    const PhaseClock::Visit visit(clock, Phase::kCheckpoint);
-    nap(1);
+// A GPU does what its host has handed over, one after the other, and idles when there is nothing.
+TEST_F(Phases, OfAGpuAreWhatItsWorkTakesAndNotItsHostsCalls) {
+  test::SimulatedGpu& gpu = test::simulated_gpu();
+  PhaseClock clock(watchdog_, gpu.device());
+  for (const double scale : {1.0, 2.0}) {  // events are used again
+    clock.enter(Phase::kData, 1);
+    gpu.host_works(3 * scale);  // there is no batch: the GPU idles
+    clock.enter(Phase::kTransfer, 1);
+    gpu.hand_over(0.5 * scale);
+    clock.enter(Phase::kForward, 1);
+    gpu.hand_over(4 * scale);
+    clock.enter(Phase::kData, 1);
+    gpu.host_works(1 * scale);  // hidden behind forward
+    clock.enter(Phase::kBackward, 1);
+    gpu.hand_over(8 * scale);
+    clock.enter(Phase::kAllReduce, 1);
+    gpu.hand_over(2 * scale);
+    clock.enter(Phase::kOptimizer, 1);
+    gpu.host_waits();
+    {
+      const PhaseClock::Visit visit(clock, Phase::kCheckpoint);
+      gpu.host_works(5 * scale);
+    }
+    gpu.hand_over(1 * scale);
+    clock.enter(Phase::kEma, 1);
+    gpu.hand_over(0.25 * scale);
+    clock.handed_over();
+    gpu.hand_over(7 * scale);  // of no phase
+    const PhaseSeconds seconds = clock.take();
+    const PhaseSeconds expected{3, 0.5, 4, 8, 2, 1, 0.25, 5};
+    for (size_t p = 0; p < expected.size(); ++p) EXPECT_NEAR(seconds[p], scale * expected[p], 1e-9) << kPhaseNames[p];
+    EXPECT_EQ(gpu.behind(), 0) << "what was not waited for cannot be told";
+    EXPECT_EQ(sum(clock.take()), 0) << "taken is taken";
   }
-  clock.enter(Phase::kEma, 1);
-  clock.handed_over();
-  nap(2);  // the host waits for the device
-  const PhaseSeconds seconds = clock.take();
-  EXPECT_GE(seconds[at(Phase::kData)], kNapSeconds);
-  EXPECT_GE(seconds[at(Phase::kCheckpoint)], kNapSeconds);
-  EXPECT_GE(seconds[at(Phase::kDevice)], 3 * kNapSeconds);
-  EXPECT_LE(sum(seconds), gone_by());
-  for (const Phase phase : {Phase::kTransfer, Phase::kForward, Phase::kOptimizer, Phase::kEma})
-    EXPECT_EQ(seconds[at(phase)], 0) << kPhaseNames[at(phase)];
 }
 
-TEST_F(Phases, AreCalledByTheNamesOfTheirDevice) {
-  const auto names = [](c10::DeviceType device) {
-    std::set<std::string> all;
-    for (size_t p = 0; p < kPhaseNames.size(); ++p)
-      if (is_counted(static_cast<Phase>(p), device)) all.insert(kPhaseNames[p]);
-    return all;
-  };
-  EXPECT_EQ(names(c10::DeviceType::CPU), (std::set<std::string>{"data", "transfer", "forward", "backward", "all_reduce",
-                                                                "optimizer", "ema", "checkpoint"}));
-  EXPECT_EQ(names(c10::DeviceType::CUDA), (std::set<std::string>{"data", "device", "checkpoint"}));
+TEST_F(Phases, OfAGpuAreTakenWithTheSaveBetweenTwoSteps) {
+  test::SimulatedGpu& gpu = test::simulated_gpu();
+  PhaseClock clock(watchdog_, gpu.device());
+  {
+    const PhaseClock::Visit visit(clock, Phase::kCheckpoint);
+    gpu.host_works(2);
+  }
+  gpu.host_works(1);  // of no phase
+  clock.enter(Phase::kForward, 2);
+  gpu.hand_over(4);
+  const PhaseSeconds seconds = clock.take();
+  EXPECT_NEAR(seconds[at(Phase::kCheckpoint)], 2, 1e-9);
+  EXPECT_NEAR(seconds[at(Phase::kForward)], 4, 1e-9);
+  EXPECT_NEAR(sum(seconds), 6, 1e-9);
 }
 
 }  // namespace

@@ -24,17 +24,14 @@ StepOverRanks heard(const std::vector<StepMeasure>& measures) {
   return over_ranks(summary, ranks);
 }
 
-// Rank 0 waits two seconds for the others in the reduction, as its exposed seconds say; rank 1 is the slow one; rank 2
+// Rank 0 waits two seconds for the others in the reduction; rank 1 is the slow one; rank 2
 // stands still for a checkpoint for longer than all that.
 std::vector<StepMeasure> three_ranks() {
   std::vector<StepMeasure> ranks(3);
-  //                         data transfer forward backward all_reduce optimizer ema checkpoint device
-  ranks[0].phase_seconds = {0.5, 0.25, 1, 4, 0, 0.5, 0.25, 0, 0};
-  ranks[0].exposed_reduce_seconds = 2;
-  ranks[1].phase_seconds = {0.5, 0.25, 3, 2, 0, 0.5, 0.25, 0.125, 0};
-  ranks[1].exposed_reduce_seconds = 0;
-  ranks[2].phase_seconds = {2, 0.25, 1, 2.5, 0, 0.5, 0.25, 9, 0};
-  ranks[2].exposed_reduce_seconds = 0.5;
+  //                         data transfer forward backward all_reduce optimizer ema checkpoint
+  ranks[0].phase_seconds = {0.5, 0.25, 1, 2, 2, 0.5, 0.25, 0};
+  ranks[1].phase_seconds = {0.5, 0.25, 3, 2, 0, 0.5, 0.25, 0.125};
+  ranks[2].phase_seconds = {2, 0.25, 1, 2, 0.5, 0.5, 0.25, 9};
   for (StepMeasure& rank : ranks) rank.step_seconds = 6.5;
   ranks[2].step_seconds = 6.75;
   return ranks;
@@ -50,12 +47,11 @@ TEST(StepMeasure, TellsEachPhaseOverRanksAsItsLeastItsMeanAndItsMost) {
            {Phase::kData, 0.5, 1, 2},
            {Phase::kTransfer, 0.25, 0.25, 0.25},
            {Phase::kForward, 1, 5.0 / 3, 3},
-           {Phase::kBackward, 2, 2, 2},  // without what is of the reduction
+           {Phase::kBackward, 2, 2, 2},
            {Phase::kAllReduce, 0, 2.5 / 3, 2},
            {Phase::kOptimizer, 0.5, 0.5, 0.5},
            {Phase::kEma, 0.25, 0.25, 0.25},
            {Phase::kCheckpoint, 0, 9.125 / 3, 9},
-           {Phase::kDevice, 0, 0, 0},
        }) {
     EXPECT_DOUBLE_EQ(all.phase_min[at(phase)], least) << kPhaseNames[at(phase)];
     EXPECT_DOUBLE_EQ(all.phase_mean[at(phase)], mean) << kPhaseNames[at(phase)];
@@ -77,8 +73,8 @@ TEST(StepMeasure, NamesTheSlowRankWhateverItsNumber) {
     for (int rank = 0; rank < 4; ++rank) {
       StepMeasure& measure = ranks[static_cast<size_t>(rank)];
       measure.phase_seconds[at(Phase::kForward)] = rank == slow ? 2 : 1;
-      measure.phase_seconds[at(Phase::kBackward)] = rank == slow ? 1 : 2;  // the others wait for it
-      measure.exposed_reduce_seconds = rank == slow ? 0 : 1;
+      measure.phase_seconds[at(Phase::kBackward)] = 1;
+      measure.phase_seconds[at(Phase::kAllReduce)] = rank == slow ? 0 : 1;  // the others wait for it
       measure.step_seconds = 3;
     }
     const StepOverRanks all = heard(ranks);
