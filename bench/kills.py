@@ -57,6 +57,14 @@ def problem_of_start(log, newest):
     return "a checkpoint was damaged" if "damaged" in log else ""
 
 
+def stacks(pid):
+    """Where a process and those below it stand, if gdb is there."""
+    if not shutil.which("gdb"):
+        return "install gdb to see where they stand"
+    return "\n".join(subprocess.run(["gdb", "-p", str(one), "-batch", "-ex", "thread apply all backtrace 12"], capture_output=True, text=True).stdout[-8000:]
+                     for one in (pid, *descendants(pid)))
+
+
 class Sequence:
     """One run, started until it is complete."""
 
@@ -82,9 +90,9 @@ class Sequence:
         try:
             code = process.wait(timeout=120)
         except subprocess.TimeoutExpired:
+            self.problems.append(f"rank {rank}: the others did not end within 120 s: {stacks(process.pid)}\n{self.log.read_text()[-2000:]}")
             process.kill()
             code = -1
-            self.problems.append("the others did not end within 120 s")
         log = self.log.read_text()
         killed = code != 0 and (killed or bool(place))
         began = "\nrun " in "\n" + log  # it came as far as that

@@ -137,7 +137,7 @@ void read_labels(const NamedDataset& labels, uint64_t images, FileFacts& facts) 
         labels.where + " has type " + type_text(labels.type.get()) +
             "; expected int64 or another integer: labels.astype('int64').");
   const bool flat = labels.dims.size() == 1 || (labels.dims.size() == 2 && labels.dims[1] == 1);
-  if (!flat || labels.dims[0] != images || images > facts.file_bytes) return;  // the plan refuses it
+  if (!flat || labels.dims[0] != images || images == 0 || images > facts.file_bytes) return;  // the plan refuses it
   const Hdf5Id properties(H5Dget_create_plist(labels.id.get()), H5Pclose);
   check(properties.ok() && is_written(labels, properties.get()),
         labels.where + " was declared but never written, or only partly. Pack it again.");

@@ -73,9 +73,13 @@ Share collected_share(const ImageSource& images, const FeaturePass& pass, const 
       if (leads && pass.progress)
         pass.progress(static_cast<double>(done) / static_cast<double>(range.last - range.first));
     });
-    check(found.features.isfinite().all().item<bool>(),
-          "features of images " + std::to_string(pass.first + at) + " to " + std::to_string(pass.first + at + n - 1) +
-              " are not finite: " + network.file.string() + " is no network for these images (" + images.what + ")");
+    // Logits may be -inf: those of a TorchScript are logarithms of probabilities.
+    const bool sound = found.features.isfinite().all().item<bool>() &&
+                       (!found.spatial.defined() || found.spatial.isfinite().all().item<bool>()) &&
+                       (!found.logits.defined() || !found.logits.isnan().any().item<bool>());
+    check(sound, "features of images " + std::to_string(pass.first + at) + " to " +
+                     std::to_string(pass.first + at + n - 1) + " are not finite: " + network.file.string() +
+                     " is no network for these images (" + images.what + ")");
     share.features.add(at / pass.block, moments_of(found.features));
     if (found.spatial.defined()) share.spatial.add(at / pass.block, moments_of(found.spatial));
     share.kept.push_back(

@@ -1,6 +1,7 @@
 #include "evaluator/torchscript_features.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/isfinite.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/serialization/import.h>
 
@@ -16,10 +17,20 @@ namespace {
 constexpr const char* kAdvice =
     ": expected NVIDIA's inception-2015-12-05.pt, or take inception:FILE.safetensors (scripts/convert_inception.py)";
 
+void check_finite(const torch::jit::Module& module, const std::string& file) {
+  const auto check_one = [&](const std::string& name, const at::Tensor& tensor) {
+    check(!tensor.is_floating_point() || at::isfinite(tensor).all().item<bool>(),
+          file + ": tensor '" + name + "' holds numbers that are not finite" + kAdvice);
+  };
+  for (const auto& parameter : module.named_parameters()) check_one(parameter.name, parameter.value);
+  for (const auto& buffer : module.named_buffers()) check_one(buffer.name, buffer.value);
+}
+
 std::shared_ptr<torch::jit::Module> load_module(const std::string& file, c10::Device device) {
   try {
     auto module = std::make_shared<torch::jit::Module>(torch::jit::load(file, device));
     module->eval();
+    check_finite(*module, file);
     return module;
   } catch (const c10::Error& error) {
     throw Error(file + " is no TorchScript that LibTorch reads (" + error.what_without_backtrace() + ")" + kAdvice);

@@ -46,6 +46,9 @@ def reproduce(options: Options) -> int:
 
     work(tasks, options.jobs, finished)
     print("\n" + write_tables(options, runs))
+    revisions = sorted({run.revision() for run in runs})
+    if len(revisions) > 1:
+        print(f"warning      the runs were trained by several revisions of the programs: {', '.join(revisions)}")
     first = [run for run in runs if run.seed == options.seeds[0]]
     (folder / "samples.png").write_bytes(picture(first, ROOT / "configs/digits/digits.npz"))
     print(f"samples      {folder / 'samples.png'}: {', '.join(run.method.key for run in first)}, real digits")

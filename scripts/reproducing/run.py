@@ -63,6 +63,10 @@ class Run:
         steps = self.events().steps
         return self.steps * sum(event["step_seconds"] for event in steps) / len(steps) if steps else math.nan
 
+    def revision(self) -> str:
+        """Of the program that wrote the chosen checkpoint."""
+        return str(read_object(self._checkpoint(self.chosen().step) / "manifest.json").get("source_revision", ""))
+
     def seconds_of(self, metric) -> float:
         """That the evaluator says it took (of its last start)."""
         return float(read_object(self._file(metric)).get("seconds", math.nan))

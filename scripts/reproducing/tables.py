@@ -17,7 +17,8 @@ def measured(run) -> dict | None:
     chosen = run.chosen()
     return {"step": chosen.step, "loss": chosen.loss, "weights": chosen.weights, "bits_per_dim": likelihood.bits_per_dim,
             "standard_error": likelihood.standard_error, "likelihood_nfe": likelihood.nfe, "images": likelihood.images,
-            "fid": distance.values["fid"][1], "nfe": distance.nfe, "samples": distance.samples, "seconds_trained": run.seconds_trained()}
+            "fid": distance.values["fid"][1], "nfe": distance.nfe, "samples": distance.samples, "seconds_trained": run.seconds_trained(),
+            "revision": run.revision()}
 
 
 def mean_and_deviation(values):
@@ -42,8 +43,8 @@ def tables_of(methods, runs):
     title = "Means and standard deviations over seeds"
     header = ["method", *[label for label, _, _ in COLUMNS], "seeds"]
     full_header = ["method", *[name for label, _, _ in COLUMNS for name in (label, f"{label} sd")], "seeds"]
-    keys = ("step", "loss", "weights", "bits_per_dim", "standard_error", "images", "likelihood_nfe", "fid", "samples", "nfe", "seconds_trained")
+    keys = ("step", "loss", "weights", "bits_per_dim", "standard_error", "images", "likelihood_nfe", "fid", "samples", "nfe", "seconds_trained", "revision")
     run_header = ["method", "seed", "step", "validation loss", "weights", "NLL (bits/dim)", "standard error", "test images", "NFE of NLL", "FID-digits",
-                  "samples", "NFE", "seconds of training"]
+                  "samples", "NFE", "seconds of training", "revision"]
     rows = [[run.method.key, run.seed, *[numbers[key] for key in keys]] for run, numbers in found]
     return Table("table", title, header, words), Table("table", title, full_header, full), Table("runs", "The runs", run_header, rows)

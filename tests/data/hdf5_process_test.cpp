@@ -9,6 +9,7 @@
 #include <random>
 
 #include "support/data_support.h"
+#include "support/error_text.h"
 #include "support/shard_files.h"
 
 namespace cfm {
@@ -83,6 +84,24 @@ TEST(Hdf5Process, OutlivesTheSignalsThatStopAJob) {
   ASSERT_GT(keeper, 0);
   for (const int signal : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP}) ::kill(keeper, signal);
   EXPECT_EQ(hdf5.facts(folder / "a.h5").labels.size(), 20U);
+}
+
+TEST(Hdf5Process, SaysThatItIsGoneWhenItWasKilled) {
+  const ScratchDirectory folder;
+  tests::write_shard(folder / "a.h5", kShape, 20);
+  Hdf5Process hdf5;
+  const pid_t keeper = child_of(::getpid());
+  ASSERT_GT(keeper, 0);
+  ::kill(keeper, SIGKILL);
+  for (int request = 0; request < 3; ++request) {  // the first may be written before it has died
+    try {
+      hdf5.facts(folder / "a.h5");
+      FAIL() << "an answer of nobody";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), ExitCode::kRetry);
+      EXPECT_TRUE(test::has(error.what(), {"a.h5", "is gone", "start again"}));
+    }
+  }
 }
 
 // Every outcome for a damaged file but an Error, or the images as far as they are not damaged, ends this test.

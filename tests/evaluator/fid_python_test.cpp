@@ -1,5 +1,7 @@
 // cfm_eval_fid with reference statistics that numpy wrote, against pytorch-fid on PyTorch's features of the same
 // images.
+#include <sstream>
+
 #include "support/error_text.h"
 #include "support/fid_program.h"
 #include "support/python.h"
@@ -9,6 +11,7 @@ namespace {
 
 using nlohmann::json;
 using test::CommandResult;
+using test::digit_bytes;
 using test::has;
 class EvalFidStatistics : public test::FidProgram {};
 
@@ -75,6 +78,60 @@ TEST_F(EvalFidStatistics, OfOthersAreComparedWithAsPytorchFidDoes) {
     for (const char* part : parts) EXPECT_TRUE(has(result.output, {part})) << file;
     EXPECT_FALSE(std::filesystem::exists(result_file("none"))) << file;
   }
+}
+
+// An Inception network under random weights, assembled from pytorch-fid's blocks; FID and sFID of 12 digits to 12
+// others in numpy. There are fewer images than features: the trace of the covariances' root is the nuclear norm of the
+// centred features' products, without any root of a matrix.
+const char* const kInceptionPeer = R"(
+import numpy as np, pytorch_fid.inception, torch
+from safetensors.torch import save_file
+from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
+
+torch.manual_seed(0)
+pytorch_fid.inception.load_state_dict_from_url = lambda *_, **__: {}
+kept, torch.nn.Module.load_state_dict = torch.nn.Module.load_state_dict, lambda *_, **__: None
+net = pytorch_fid.inception.fid_inception_v3().eval()
+torch.nn.Module.load_state_dict = kept
+save_file({name: x.contiguous() for name, x in net.state_dict().items() if "num_batches_tracked" not in name}, "inception.safetensors")
+
+seen = {}
+net.Mixed_6d.branch1x1.register_forward_hook(lambda _, __, out: seen.__setitem__("spatial", out[:, :7].permute(0, 2, 3, 1).flatten(1)))
+net.fc.register_forward_pre_hook(lambda _, given: seen.__setitem__("pool", given[0]))
+levels = np.load(DIGITS)["images"].astype(np.int64)
+images = ((2 * levels + 1) * 128 // 17).astype(np.uint8)
+def features(images):
+    x = torch.from_numpy(images).float()[:, None].expand(-1, 3, -1, -1)
+    x = interpolate_bilinear_2d_like_tensorflow1x(x, size=(299, 299), align_corners=False)
+    with torch.no_grad():
+        net((x - 128) / 128)
+    return {name: tensor.double().numpy() for name, tensor in seen.items()}
+real, others = features(images[:12]), features(images[600:612])
+for name in ("pool", "spatial"):
+    a, b = real[name], others[name]
+    mean = ((a.mean(0) - b.mean(0)) ** 2).sum()
+    a, b = a - a.mean(0), b - b.mean(0)
+    print(mean + ((a**2).sum() + (b**2).sum() - 2 * np.linalg.svd(a @ b.T, compute_uv=False).sum()) / 11)
+)";
+
+TEST_F(EvalFidStatistics, OfAnInceptionNetworkGiveFidAndSfidOnAnyRanksAndFromTheCache) {
+  std::istringstream printed(tests::run_python(
+      scratch().path(), "DIGITS = '" CFM_SOURCE_DIR "/configs/digits/digits.npz'\n" + std::string(kInceptionPeer)));
+  double fid = 0, sfid = 0;
+  printed >> fid >> sfid;
+  ASSERT_GT(fid, 0);
+  ASSERT_GT(sfid, 0);
+  std::filesystem::create_directories(path("few"));
+  test::write_image_shard(path("few/train.h5"), digit_bytes(0, 12));
+  test::write_image_npz(path("few.npz"), digit_bytes(600, 12));
+  const std::string flags = "--features=inception:" + path("inception.safetensors") + " --reference=" + path("few") +
+                            " --samples=" + path("few.npz");
+  const json two = result_of(flags, "two", 2), cached = result_of(flags, "cached");
+  for (const auto& [name, expected] : {std::pair<std::string, double>{"fid", fid}, {"sfid", sfid}}) {
+    EXPECT_NEAR(two[name]["mean"].get<double>(), expected, 1e-3 * expected) << name;
+    EXPECT_GE(two["rank_deficient"].size(), 2U);
+  }
+  EXPECT_EQ(numbers_of(two), numbers_of(cached)) << "on one rank, with the reference of two";
 }
 
 }  // namespace

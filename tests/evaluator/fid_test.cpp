@@ -369,7 +369,8 @@ TEST_F(EvalFid, RefusesWhatWouldNotWorkAtOnceWithExitCode2AndWithoutAResult) {
       {"--weights_file=" + path("other_network.safetensors") + " " + others,
        {"other_network.safetensors", "tensor", "expected", "the file's own description"}},
       {weights + " " + digits() + out + " --reference=" + path("nothing"), {"--reference", "nothing", "no such"}},
-      {weights + " " + digits() + out + " --reference=" + path("none"), {"none/images.h5", "never written"}},
+      {weights + " " + digits() + out + " --reference=" + path("none"),
+       {"none/images.h5", "(0,1,8,8)", "nothing in it"}},
       {weights + " " + digits() + out +
            " --kid_subsets=100 --kid_subset_size=50 --reference_features=9 --reference=" + path("statistics.npz"),
        {"--kid_subsets=100 does nothing", "--kid_subset_size=50 does nothing", "--reference_features=9 does nothing",

@@ -273,12 +273,13 @@ TEST_F(NllProgram, RefusesWhatWouldNotWorkAtOnceWithExitCode2AndWithoutAResult) 
   {
     const models::UNet net(slow_unet(0), 1);
     const auto parameters = models::named_parameters(net);
-    parameters[3].second.detach().flatten()[0].fill_(std::nan(""));
     checkpoint::WeightsInfo info;
     info.model = slow_unet(0);
-    checkpoint::write_safetensors(path("nan.safetensors"), parameters, to_metadata(info));
     info.objective = "ddpm";
     checkpoint::write_safetensors(path("ddpm.safetensors"), parameters, to_metadata(info));
+    info.objective = "fm";
+    parameters[3].second.detach().flatten()[0].fill_(std::nan(""));
+    checkpoint::write_safetensors(path("nan.safetensors"), parameters, to_metadata(info));
   }
   test::write_truncated(path("cut.safetensors"), path("plain.safetensors"));
   test::write_weights_of_another_network(path("other.safetensors"), slow_unet(0));
@@ -296,8 +297,9 @@ TEST_F(NllProgram, RefusesWhatWouldNotWorkAtOnceWithExitCode2AndWithoutAResult) 
       {"plain.safetensors", {"--data=" + path("none")}, {"none"}},
       {"plain.safetensors", {"--data="}, {"--data is empty"}},
       {"plain.safetensors", {"--data=" + path("large")}, {"3x16x16", "1x8x8"}},
-      {"plain.safetensors", {"--data=" + path("zero")}, {"zero/images.h5", "never written"}},
+      {"plain.safetensors", {"--data=" + path("zero")}, {"zero/images.h5", "(0,1,8,8)", "nothing in it"}},
       {"nan.safetensors", {}, {"nan.safetensors", "not finite"}},
+      {"ddpm.safetensors", {}, {"ddpm.safetensors", "--path=ot", "--objective=ddpm"}},
       {"cut.safetensors", {}, {"cut.safetensors", "truncated"}},
       {"other.safetensors", {}, {"other.safetensors", "tensor", "expected", "the file's own description"}},
       {"digits.safetensors", {}, {"digits.safetensors", "not a weights file of cfm"}},

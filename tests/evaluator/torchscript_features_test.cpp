@@ -27,7 +27,12 @@ class Network(torch.nn.Module):
 class Other(torch.nn.Module):
     def forward(self, img):
         return img.float()
+class Weighted(Network):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([1.0, float("nan")]))
 torch.jit.script(Network()).save("network.pt")
+torch.jit.script(Weighted()).save("nan.pt")
 torch.jit.script(Other()).save("other.pt")
 )";
 
@@ -56,6 +61,7 @@ TEST(TorchscriptFeatures, OfOtherFilesAreRefused) {
     return error_text([&] { load_feature_network("torchscript:" + (folder / file).string(), c10::kCPU); });
   };
   EXPECT_TRUE(has(refusal("other.pt"), {"other.pt", "return_features", "inception-2015-12-05.pt"}));
+  EXPECT_TRUE(has(refusal("nan.pt"), {"nan.pt", "'weight'", "not finite"}));
   EXPECT_TRUE(has(refusal("cut.pt"), {"cut.pt", "no TorchScript"}));
   EXPECT_TRUE(has(refusal("none.pt"), {"none.pt", "no TorchScript"}));
 }
