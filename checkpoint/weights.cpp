@@ -213,7 +213,9 @@ Weights load_run_weights(const fs::path& run_dir, int64_t step, const std::strin
   try {
     verify_file(dir / file, *record);
   } catch (const Error& e) {
-    throw Error(std::string(e.what()) + ". Take other --weights of this step (" + listed(names) +
+    std::vector<std::string> others = names;
+    std::erase(others, chosen);
+    throw Error(std::string(e.what()) + ". Take other --weights of this step (" + listed(others) +
                     ") or another --step; a resume of the run looks for the newest checkpoint that is whole",
                 e.exit_code());
   }

@@ -236,6 +236,7 @@ Outcome evaluate_one(const FidJob& job, FidInputs& inputs, const ClaimResult& cl
 
 Problems FidJob::validate() const {
   Problems problems = sampling.validate();
+  for (const std::string& problem : net_batch_problems(sampling.net_batch)) problems.push_back(problem);
   if (draws()) {
     for (const std::string& problem : weights_problems(weights, watch)) problems.push_back(problem);
   } else {

@@ -34,6 +34,12 @@ Problems WeightsChoice::validate() const {
   return problems;
 }
 
+Problems net_batch_problems(int64_t net_batch) {
+  constexpr int64_t kLargest = 16384;
+  if (net_batch <= kLargest) return {};  // what is less than 1 is refused where it is used
+  return {"--net_batch=" + std::to_string(net_batch) + ": expected 1 to " + std::to_string(kLargest)};
+}
+
 checkpoint::Weights load_weights(const WeightsChoice& choice) {
   checkpoint::Weights weights = choice.weights_file.empty()
                                     ? checkpoint::load_run_weights(choice.run_dir, choice.step, choice.weights)
@@ -41,8 +47,9 @@ checkpoint::Weights load_weights(const WeightsChoice& choice) {
   const std::string where = weights.file.string();
   for (const auto& [name, tensor] : models::named_parameters(*weights.net)) {
     check(at::isfinite(tensor).all().item<bool>(),
-          where + ": tensor '" + name + "' holds numbers that are not finite: the training has diverged. Take an " +
-              "earlier checkpoint by --step");
+          where + ": tensor '" + name + "' holds numbers that are not finite: " +
+              (choice.weights_file.empty() ? "the training has diverged. Take an earlier checkpoint by --step"
+                                           : "take another file"));
     tensor.set_requires_grad(false);  // or likelihoods would keep what the weights' gradients need
   }
   const models::UNetConfig& model = weights.info.model;

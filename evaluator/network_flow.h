@@ -19,6 +19,9 @@ struct WeightsChoice {
   Problems validate() const;
 };
 
+// Of --net_batch: a network call that takes minutes hears no signal, and one of any size takes any memory.
+Problems net_batch_problems(int64_t net_batch);
+
 // Error if the weights are not all finite, or not those of a velocity network for images.
 checkpoint::Weights load_weights(const WeightsChoice& choice);
 

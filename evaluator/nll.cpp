@@ -182,6 +182,7 @@ Outcome evaluate_one(const NllJob& job, const data::Dataset& images, const Claim
 
 Problems NllJob::validate() const {
   Problems problems = likelihood.validate();
+  for (const std::string& problem : net_batch_problems(likelihood.net_batch)) problems.push_back(problem);
   for (const std::string& problem : weights_problems(weights, watch)) problems.push_back(problem);
   if (data.empty()) problems.emplace_back("--data is empty: give the shards of held-out images");
   if (!weights.weights_file.empty() && results_dir.empty())

@@ -42,6 +42,8 @@ Gaussian read_gaussian(const fs::path& npz, const std::string& mean, const std::
   const double asymmetry = (gaussian.covariance - gaussian.covariance.t()).abs().max().item<double>();
   check(asymmetry <= 1e-4 * gaussian.covariance.abs().max().item<double>(),
         where + ": " + covariance + " is not symmetric, so it is no covariance");
+  check(gaussian.covariance.diagonal().min().item<double>() >= 0,
+        where + ": " + covariance + " has a negative variance, so it is no covariance");
   gaussian.covariance = (gaussian.covariance + gaussian.covariance.t()) / 2;
   return gaussian;
 }

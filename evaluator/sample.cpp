@@ -87,6 +87,7 @@ std::string settings_text(const SampleJob& job, const Weights& weights, const st
 
 Problems SampleJob::validate() const {
   Problems problems = sampling.validate();
+  for (const std::string& problem : net_batch_problems(sampling.net_batch)) problems.push_back(problem);
   for (const std::string& problem : weights.validate()) problems.push_back(problem);
   if (count < 1) problems.push_back("--count=" + std::to_string(count) + ": expected at least 1");
   if (out.empty()) problems.emplace_back("--out is empty: give a file that ends in .png or .npz");

@@ -29,7 +29,7 @@ class MeanHook : public c10d::CppCommHookInterface<GroupPtr> {
     std::vector<at::Tensor> gradients{bucket.getBufferRef()};
     c10d::AllreduceOptions options;
     options.reduceOp = c10d::ReduceOp::AVG;
-    const auto done = state_->allreduce(gradients, options)->getFuture();
+    auto done = state_->allreduce(gradients, options)->getFuture();
     if (bucket.isLast() && *all_given_) (*all_given_)();  // buckets come in their order
     return done;
   }

@@ -11,8 +11,8 @@ Problems LrSchedule::validate(int64_t steps) const {
   Problems problems;
   if (!(lr > 0) || !std::isfinite(lr)) problems.push_back("--lr=" + number_text(lr) + ": must be a positive number");
   if (warmup_steps < 0 || warmup_steps > steps) {
-    problems.push_back("--warmup_steps=" + std::to_string(warmup_steps) +
-                       ": expected 0 to --steps=" + std::to_string(steps) + "; a flagfile may have set either.");
+    problems.push_back("--warmup_steps=" + std::to_string(warmup_steps) + ": expected 0 to --steps=" +
+                       std::to_string(steps) + "; a flagfile may have set either: give both.");
   }
   if (lr_decay != "constant" && lr_decay != "polynomial" && lr_decay != "cosine") {
     problems.push_back("--lr_decay=" + lr_decay + ": there are constant, polynomial, cosine");

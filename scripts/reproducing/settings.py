@@ -68,6 +68,8 @@ def options_of(arguments) -> Options:
         parser.error(f"--model_channels={found.model_channels}: expected a multiple of 32, the channels of an attention head and of a norm's groups")
     if found.test_images > 300:
         parser.error(f"--test_images={found.test_images}: there are 300")
+    if found.folder.exists() and not found.folder.is_dir():
+        parser.error(f"FOLDER={found.folder} is a file: name a folder")
     settings = Settings(**{name: getattr(found, name) for name in Settings.__dataclass_fields__})
     jobs = found.jobs or max(1, len(os.sched_getaffinity(0)) // found.ranks)
     return Options(found.folder, settings, found.methods, found.seeds, jobs, found.ranks, found.bin)

@@ -26,6 +26,8 @@ def main(arguments) -> int:
     refused = [word for word in told if not word.startswith("--") or "=" not in word or word.split("=")[0] in ("--seed", "--out", "--path", "--objective", "--time_sampling")]
     if refused or options.seeds < 1:
         parser.error(f"cannot take {' '.join(refused)}" if refused else "--seeds: expected at least 1")
+    if options.folder.exists() and not options.folder.is_dir():
+        parser.error(f"FOLDER={options.folder} is a file: name a folder")
     try:
         program = built()
         started = time.monotonic()

@@ -40,6 +40,7 @@ np.savez_compressed("float32.npz", mu=real[0].astype(np.float32), sigma=real[1].
 np.savez("wide.npz", mu=np.zeros(64), sigma=np.eye(64))
 np.savez("nan.npz", mu=real[0] * np.nan, sigma=real[1])
 np.savez("skew.npz", mu=real[0], sigma=real[1] + np.triu(np.ones((32, 32)), 1))
+np.savez("negative.npz", mu=real[0], sigma=-real[1])
 np.savez("flat.npz", mu=real[0], sigma=real[1][:5])
 np.savez("nothing.npz", other=real[0])
 print(calculate_frechet_distance(*real, *others))
@@ -69,6 +70,7 @@ TEST_F(EvalFidStatistics, OfOthersAreComparedWithAsPytorchFidDoes) {
       {"wide.npz", {"wide.npz", "mu has 64", "32", "another network"}},
       {"nan.npz", {"nan.npz", "mu", "not finite"}},
       {"skew.npz", {"skew.npz", "sigma", "not symmetric"}},
+      {"negative.npz", {"negative.npz", "sigma", "negative variance"}},
       {"flat.npz", {"flat.npz", "sigma", "[5,32]", "[32,32]"}},
       {"nothing.npz", {"nothing.npz", "neither images", "mu and sigma"}},
   };
