@@ -1,6 +1,5 @@
 #include "data/hdf5_process.h"
 
-#include <fcntl.h>
 #include <hdf5.h>
 #include <poll.h>
 #include <sys/prctl.h>
@@ -17,7 +16,6 @@
 #include <exception>
 #include <fstream>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -36,11 +34,12 @@ namespace {
 enum class Want : char { kFacts = 'f', kOnePass = 'p' };
 enum class Part : char { kValue = 'v', kError = 'e', kRetryableError = 'r' };
 
+// A pair of sockets: to write where nobody reads any more is an error, not a SIGPIPE that ends the process.
 struct Pipe {
   Descriptor read_end, write_end;
   Pipe() {
     std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0)
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
       throw Error(std::string("cannot make a pipe to a child process: ") + std::strerror(errno), ExitCode::kRetry);
     read_end = Descriptor(ends[0]);
     write_end = Descriptor(ends[1]);
@@ -63,33 +62,11 @@ bool read_exactly(int descriptor, void* bytes, size_t size) {
 bool write_exactly(int descriptor, const void* bytes, size_t size) {
   const char* at = static_cast<const char*>(bytes);
   while (size > 0) {
-    const ssize_t done = ::write(descriptor, at, size);
+    const ssize_t done = ::send(descriptor, at, size, MSG_NOSIGNAL);
     if (done < 0 && errno == EINTR) continue;
     if (done <= 0) return false;
     at += done;
     size -= static_cast<size_t>(done);
-  }
-  return true;
-}
-
-// What is written to a socket whose other side is gone does not end this process by SIGPIPE.
-struct SocketPair {
-  Descriptor near_end, far_end;
-  SocketPair() {
-    std::array<int, 2> ends{};
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
-      throw Error(std::string("cannot make a socket to a child process: ") + std::strerror(errno), ExitCode::kRetry);
-    near_end = Descriptor(ends[0]);
-    far_end = Descriptor(ends[1]);
-  }
-};
-
-bool send_exactly(int socket, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t done = ::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) return false;
-    bytes.remove_prefix(static_cast<size_t>(done));
   }
   return true;
 }
@@ -183,8 +160,7 @@ std::string how_it_ended(int status, unsigned open_seconds) {
 }  // namespace
 
 struct Hdf5Process::Impl {
-  SocketPair requests;
-  Pipe answers, ends;
+  Pipe requests, answers, ends;
   pid_t keeper = -1;
   unsigned open_seconds = 0;
 
@@ -216,10 +192,8 @@ void Hdf5Process::Impl::ask(Want want, const std::filesystem::path& path,
   const std::string lost = path.string() +
                            " cannot be opened: the child process that libhdf5 runs in is gone (was it killed, by hand "
                            "or for want of memory?): start again";
-  const uint64_t length = name.size();
-  std::string request(1, static_cast<char>(want));
-  request.append(reinterpret_cast<const char*>(&length), sizeof length).append(name);
-  if (!send_exactly(requests.near_end.number(), request)) throw Error(lost, ExitCode::kRetry);
+  if (!write_text(requests.write_end.number(), static_cast<char>(want), name.data(), name.size()))
+    throw Error(lost, ExitCode::kRetry);
   std::string error, bytes;
   std::exception_ptr callers;  // what `take` threw: the rest of the answer goes by first
   bool retry = false;
@@ -257,20 +231,20 @@ Hdf5Process::Hdf5Process(unsigned open_seconds) : impl_(std::make_unique<Impl>()
     throw Error(std::string("cannot fork a process for libhdf5: ") + std::strerror(errno), ExitCode::kRetry);
   if (impl_->keeper == 0) {
     // Only our own ends stay open: the keeper ends when the parent's do.
-    const int requests = impl_->requests.far_end.number(), answers = impl_->answers.write_end.number(),
+    const int requests = impl_->requests.read_end.number(), answers = impl_->answers.write_end.number(),
               ends = impl_->ends.write_end.number();
-    for (const Descriptor* theirs : {&impl_->requests.near_end, &impl_->answers.read_end, &impl_->ends.read_end})
+    for (const Descriptor* theirs : {&impl_->requests.write_end, &impl_->answers.read_end, &impl_->ends.read_end})
       ::close(theirs->number());
     keep(requests, answers, ends, open_seconds);
   }
   // And here only ours, so that a keeper that dies is noticed.
-  impl_->requests.far_end = Descriptor();
+  impl_->requests.read_end = Descriptor();
   impl_->answers.write_end = Descriptor();
   impl_->ends.write_end = Descriptor();
 }
 
 Hdf5Process::~Hdf5Process() {
-  impl_->requests.near_end = Descriptor();  // the keeper reads the end, and goes
+  impl_->requests.write_end = Descriptor();  // the keeper reads the end, and goes
   int status = 0;
   while (::waitpid(impl_->keeper, &status, 0) < 0 && errno == EINTR) {
   }

@@ -1,11 +1,11 @@
 #include "evaluator/network_flow.h"
 
-#include <ATen/ops/isfinite.h>
 #include <ATen/ops/tensor.h>
 
 #include <vector>
 
 #include "flow/objective.h"
+#include "models/named_tensors.h"
 
 namespace cfm::evaluator {
 namespace {
@@ -45,11 +45,11 @@ checkpoint::Weights load_weights(const WeightsChoice& choice) {
                                     ? checkpoint::load_run_weights(choice.run_dir, choice.step, choice.weights)
                                     : checkpoint::load_weights_file(choice.weights_file);
   const std::string where = weights.file.string();
+  const std::string advice = choice.weights_file.empty()
+                                 ? ": the training has diverged. Take an earlier checkpoint by --step"
+                                 : ": take another file";
   for (const auto& [name, tensor] : models::named_parameters(*weights.net)) {
-    check(at::isfinite(tensor).all().item<bool>(),
-          where + ": tensor '" + name + "' holds numbers that are not finite: " +
-              (choice.weights_file.empty() ? "the training has diverged. Take an earlier checkpoint by --step"
-                                           : "take another file"));
+    models::check_finite(where + ": tensor '" + name + "'", tensor, advice);
     tensor.set_requires_grad(false);  // or likelihoods would keep what the weights' gradients need
   }
   const models::UNetConfig& model = weights.info.model;

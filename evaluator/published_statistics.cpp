@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/isfinite.h>
 
 #include <algorithm>
 #include <span>
@@ -11,6 +10,7 @@
 #include "base/shape.h"
 #include "checkpoint/safetensors.h"
 #include "data/array_file.h"
+#include "models/named_tensors.h"
 
 namespace cfm::evaluator {
 namespace {
@@ -29,7 +29,7 @@ at::Tensor read_array(const fs::path& npz, const std::string& key) {
   check(array.bytes.size == values.nbytes(), name + " is truncated: it has " + std::to_string(array.bytes.size) +
                                                  " bytes, its shape takes " + std::to_string(values.nbytes()));
   data::read_at(array.bytes, 0, {static_cast<uint8_t*>(values.mutable_data_ptr()), values.nbytes()});
-  check(at::isfinite(values).all().item<bool>(), name + " holds numbers that are not finite");
+  models::check_finite(name, values);
   return values.to(at::kDouble);
 }
 

@@ -1,7 +1,6 @@
 #include "evaluator/torchscript_features.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/isfinite.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/serialization/import.h>
 
@@ -10,6 +9,7 @@
 #include "base/error.h"
 #include "base/shape.h"
 #include "models/inception.h"
+#include "models/named_tensors.h"
 
 namespace cfm::evaluator {
 namespace {
@@ -18,12 +18,10 @@ constexpr const char* kAdvice =
     ": expected NVIDIA's inception-2015-12-05.pt, or take inception:FILE.safetensors (scripts/convert_inception.py)";
 
 void check_finite(const torch::jit::Module& module, const std::string& file) {
-  const auto check_one = [&](const std::string& name, const at::Tensor& tensor) {
-    check(!tensor.is_floating_point() || at::isfinite(tensor).all().item<bool>(),
-          file + ": tensor '" + name + "' holds numbers that are not finite" + kAdvice);
-  };
-  for (const auto& parameter : module.named_parameters()) check_one(parameter.name, parameter.value);
-  for (const auto& buffer : module.named_buffers()) check_one(buffer.name, buffer.value);
+  for (const auto& one : module.named_parameters())
+    models::check_finite(file + ": tensor '" + one.name + "'", one.value, kAdvice);
+  for (const auto& one : module.named_buffers())
+    models::check_finite(file + ": tensor '" + one.name + "'", one.value, kAdvice);
 }
 
 std::shared_ptr<torch::jit::Module> load_module(const std::string& file, c10::Device device) {

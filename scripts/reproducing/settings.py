@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from reporting.arguments import folder
 from reporting.bad_input import BadInput
 from reporting.results import read_object
 
@@ -47,7 +48,7 @@ def options_of(arguments) -> Options:
     parser = argparse.ArgumentParser(prog="reproduce_digits", description=DESCRIPTION)
     of = lambda text: f"{text} (default: %(default)s)"  # noqa: E731
     add = lambda name, default, text: parser.add_argument(name, default=default, help=of(text), type=_count, metavar="N")  # noqa: E731
-    parser.add_argument("folder", nargs="?", metavar="FOLDER", type=Path, default=Path("runs/reproduce_digits"), help=of("for everything that is made"))
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", type=folder, default=Path("runs/reproduce_digits"), help=of("for everything that is made"))
     parser.add_argument("--methods", metavar="LIST", type=_methods, default=",".join(method.key for method in METHODS), help=of("rows of the table"))
     parser.add_argument("--seeds", metavar="LIST", type=_seeds, default="0,1,2", help=of("of training; evaluation has the same seed everywhere"))
     add("--steps", 300, "optimizer steps of each run")
@@ -68,8 +69,6 @@ def options_of(arguments) -> Options:
         parser.error(f"--model_channels={found.model_channels}: expected a multiple of 32, the channels of an attention head and of a norm's groups")
     if found.test_images > 300:
         parser.error(f"--test_images={found.test_images}: there are 300")
-    if found.folder.exists() and not found.folder.is_dir():
-        parser.error(f"FOLDER={found.folder} is a file: name a folder")
     settings = Settings(**{name: getattr(found, name) for name in Settings.__dataclass_fields__})
     jobs = found.jobs or max(1, len(os.sched_getaffinity(0)) // found.ranks)
     return Options(found.folder, settings, found.methods, found.seeds, jobs, found.ranks, found.bin)

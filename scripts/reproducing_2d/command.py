@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from reporting.arguments import folder
 from reporting.bad_input import ENDS, end
 from reporting.command import write
 
@@ -20,14 +21,12 @@ def main(arguments) -> int:
                                      "alike: samples over t, over training and by few evaluations, trajectories, and exact likelihoods beside the entropy.",
                                      epilog="Further --name=value go to every run of cfm_checkerboard (build/cpu/bin/cfm_checkerboard --help): "
                                      "--steps=20000 --global_batch=4096 --width=512 come near the paper's.")
-    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "runs/reproduce_2d", metavar="FOLDER", help="for runs/, figures/, tables/ and report.html (default: runs/reproduce_2d)")
+    parser.add_argument("folder", nargs="?", type=folder, default=ROOT / "runs/reproduce_2d", metavar="FOLDER", help="for runs/, figures/, tables/ and report.html (default: runs/reproduce_2d)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each method (default: 3)")
     options, told = parser.parse_known_args(arguments)
     refused = [word for word in told if not word.startswith("--") or "=" not in word or word.split("=")[0] in ("--seed", "--out", "--path", "--objective", "--time_sampling")]
     if refused or options.seeds < 1:
         parser.error(f"cannot take {' '.join(refused)}" if refused else "--seeds: expected at least 1")
-    if options.folder.exists() and not options.folder.is_dir():
-        parser.error(f"FOLDER={options.folder} is a file: name a folder")
     try:
         program = built()
         started = time.monotonic()

@@ -15,9 +15,18 @@ using test::digit_bytes;
 using test::has;
 class EvalFidStatistics : public test::FidProgram {};
 
+// The digits as test::digit_bytes() has them.
+const std::string kDigits = "DIGITS = '" CFM_SOURCE_DIR
+                            "/configs/digits/digits.npz'\n"
+                            R"(
+import numpy as np
+levels = np.load(DIGITS)["images"].astype(np.int64)
+images = ((2 * levels + 1) * 128 // 17).astype(np.uint8)
+)";
+
 // The digits' classifier in PyTorch, written apart from the one that trains it.
 const char* const kPeer = R"(
-import json, numpy as np, torch
+import torch
 from pytorch_fid.fid_score import calculate_frechet_distance
 from safetensors.numpy import load_file
 from torch.nn.functional import conv2d, linear, silu
@@ -29,8 +38,6 @@ def features(images):
         x = silu(conv2d(x, w[f"conv{i}.weight"], w[f"conv{i}.bias"], stride, 1))
     return linear(x.flatten(1), w["features.weight"], w["features.bias"]).numpy()
 
-levels = np.load(DIGITS)["images"].astype(np.int64)
-images = ((2 * levels + 1) * 128 // 17).astype(np.uint8)
 def statistics(images):
     f = features(images)
     return f.mean(0), np.cov(f, rowvar=False)
@@ -47,11 +54,8 @@ print(calculate_frechet_distance(*real, *others))
 )";
 
 TEST_F(EvalFidStatistics, OfOthersAreComparedWithAsPytorchFidDoes) {
-  const std::string printed =
-      tests::run_python(scratch().path(), "FEATURES = '" CFM_SOURCE_DIR
-                                          "/configs/digits/features.safetensors'\n"
-                                          "DIGITS = '" CFM_SOURCE_DIR "/configs/digits/digits.npz'\n" +
-                                              std::string(kPeer));
+  const std::string printed = tests::run_python(
+      scratch().path(), kDigits + "FEATURES = '" CFM_SOURCE_DIR "/configs/digits/features.safetensors'\n" + kPeer);
   const double expected = std::stod(printed);
   const std::string flags = digits() + " --samples=" + path("others.npz");
   const json published = result_of(flags + " --reference=" + path("published.npz"), "published");
@@ -86,7 +90,7 @@ TEST_F(EvalFidStatistics, OfOthersAreComparedWithAsPytorchFidDoes) {
 // others in numpy. There are fewer images than features: the trace of the covariances' root is the nuclear norm of the
 // centred features' products, without any root of a matrix.
 const char* const kInceptionPeer = R"(
-import numpy as np, pytorch_fid.inception, torch
+import pytorch_fid.inception, torch
 from safetensors.torch import save_file
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
@@ -100,8 +104,6 @@ save_file({name: x.contiguous() for name, x in net.state_dict().items() if "num_
 seen = {}
 net.Mixed_6d.branch1x1.register_forward_hook(lambda _, __, out: seen.__setitem__("spatial", out[:, :7].permute(0, 2, 3, 1).flatten(1)))
 net.fc.register_forward_pre_hook(lambda _, given: seen.__setitem__("pool", given[0]))
-levels = np.load(DIGITS)["images"].astype(np.int64)
-images = ((2 * levels + 1) * 128 // 17).astype(np.uint8)
 def features(images):
     x = torch.from_numpy(images).float()[:, None].expand(-1, 3, -1, -1)
     x = interpolate_bilinear_2d_like_tensorflow1x(x, size=(299, 299), align_corners=False)
@@ -117,8 +119,7 @@ for name in ("pool", "spatial"):
 )";
 
 TEST_F(EvalFidStatistics, OfAnInceptionNetworkGiveFidAndSfidOnAnyRanksAndFromTheCache) {
-  std::istringstream printed(tests::run_python(
-      scratch().path(), "DIGITS = '" CFM_SOURCE_DIR "/configs/digits/digits.npz'\n" + std::string(kInceptionPeer)));
+  std::istringstream printed(tests::run_python(scratch().path(), kDigits + kInceptionPeer));
   double fid = 0, sfid = 0;
   printed >> fid >> sfid;
   ASSERT_GT(fid, 0);
