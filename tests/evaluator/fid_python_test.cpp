@@ -53,10 +53,13 @@ np.savez("nothing.npz", other=real[0])
 print(calculate_frechet_distance(*real, *others))
 )";
 
+// FID of the 600 others to the 600 real digits in pytorch-fid, between the features of this classifier in PyTorch.
+double fid_in_pytorch(const std::filesystem::path& folder, const std::string& classifier) {
+  return std::stod(tests::run_python(folder, kDigits + "FEATURES = '" + classifier + "'\n" + kPeer));
+}
+
 TEST_F(EvalFidStatistics, OfOthersAreComparedWithAsPytorchFidDoes) {
-  const std::string printed = tests::run_python(
-      scratch().path(), kDigits + "FEATURES = '" CFM_SOURCE_DIR "/configs/digits/features.safetensors'\n" + kPeer);
-  const double expected = std::stod(printed);
+  const double expected = fid_in_pytorch(scratch().path(), CFM_SOURCE_DIR "/configs/digits/features.safetensors");
   const std::string flags = digits() + " --samples=" + path("others.npz");
   const json published = result_of(flags + " --reference=" + path("published.npz"), "published");
   EXPECT_NEAR(published["fid"]["mean"].get<double>(), expected, 1e-4 * expected);
@@ -84,6 +87,20 @@ TEST_F(EvalFidStatistics, OfOthersAreComparedWithAsPytorchFidDoes) {
     for (const char* part : parts) EXPECT_TRUE(has(result.output, {part})) << file;
     EXPECT_FALSE(std::filesystem::exists(result_file("none"))) << file;
   }
+}
+
+TEST_F(EvalFidStatistics, AreBetweenFeaturesOfAClassifierThatTheScriptHasTrained) {
+  const std::string classifier = path("classifier.safetensors");
+  const test::CommandResult trained = test::run_command("'" CFM_PYTHON "' -B " CFM_SOURCE_DIR
+      "/scripts/train_digit_features.py --epochs=5 --out=" + classifier);
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  const size_t percent = trained.output.find("of training, ");
+  ASSERT_NE(percent, std::string::npos) << trained.output;
+  EXPECT_GT(std::stod(trained.output.substr(percent + 13)), 50) << "a tenth by chance: " << trained.output;
+  const double expected = fid_in_pytorch(scratch().path(), classifier);
+  const json result = result_of("--features=digits:" + classifier + " " + reference() + " --samples=" + path("others.npz"),
+                                "trained");
+  EXPECT_NEAR(result["fid"]["mean"].get<double>(), expected, 1e-4 * expected);
 }
 
 // An Inception network under random weights, assembled from pytorch-fid's blocks; FID and sFID of 12 digits to 12

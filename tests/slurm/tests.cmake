@@ -8,7 +8,7 @@ elseif(CFM_PYTHON)
   foreach(name pack train_staged time_limit hang stops lost_daemon lost_node mpirun refusals preemption submit watch gpus prometheus)
     add_test(NAME slurm/${name}_test
              COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/slurm/mini_slurm.sh ${CMAKE_CURRENT_SOURCE_DIR}/slurm/${name}_test.sh)
-    set_tests_properties(slurm/${name}_test PROPERTIES RUN_SERIAL ON TIMEOUT 600 ENVIRONMENT
+    set_tests_properties(slurm/${name}_test PROPERTIES TIMEOUT 600 ENVIRONMENT
       "MS_NODES=2;MS_CPUS=1;MS_GPUS=0;CFM_SOURCE=${PROJECT_SOURCE_DIR};CFM_BUILD=${PROJECT_BINARY_DIR};CFM_PYTHON=${CFM_PYTHON};MS_EXTRA=${_preempt}")
   endforeach()
   set_property(TEST slurm/gpus_test APPEND PROPERTY ENVIRONMENT MS_CPUS=2 MS_GPUS=2)
