@@ -1,7 +1,11 @@
-// What a run's metrics cost the training thread, in every step and when it looks at the system and at RUN_DIR/results;
-// and the process's CPU seconds for scrapes that others make. For bench/metrics.py: prints a line of JSON, then, for
-// each line it reads, its CPU seconds so far.
+// What a run's metrics cost the training thread, in every step (losses by time, the report over ranks and all series;
+// not the clock readings between phases, nor the reduction that the report goes along with), and when it looks at the
+// system and at RUN_DIR/results; and the process's CPU seconds for scrapes that others make. For bench/metrics.py:
+// prints a line of JSON, then, for each line it reads, its CPU seconds so far.
 //   bench_metrics RUN_DIR STEPS
+
+#include <ATen/ops/full.h>
+#include <ATen/ops/rand.h>
 
 #include <chrono>
 #include <cstdio>
@@ -43,8 +47,9 @@ cfm::ExitCode measure(const cfm::parallel::MpiSession& session, const std::strin
   for (const char* weights : {"raw", "ema_0.9999"}) metrics.validation(0, weights, loss);
   metrics.checkpoint(0, 1, 0.1);
   StepMeasure measure{.step_seconds = 0.2};
-  measure.losses.sum = 60;
+  const at::Tensor losses = at::full({config.global_batch}, 0.5), times = at::rand({config.global_batch});
   const double step_seconds = seconds_of(steps, [&](int64_t step) {
+    measure.losses = cfm::trainer::on_host(losses.sum(), cfm::trainer::losses_by_time(losses, times, 1));
     measure.step = step;
     const auto report = cfm::trainer::to_report(measure, false, 0, 1);
     metrics.step(measure, cfm::trainer::over_ranks({false, report.sums, report.maxima}, 1), 600, 100);

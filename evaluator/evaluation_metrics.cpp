@@ -1,5 +1,7 @@
 #include "evaluator/evaluation_metrics.h"
 
+#include <array>
+
 #include "base/durable_file.h"
 #include "base/log.h"
 #include "metrics/result_numbers.h"
@@ -10,7 +12,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::chrono::seconds kEvery(10);
+constexpr std::array kGauges{"cfm_evaluation_images", "cfm_evaluation_last_image", "cfm_evaluation_eta_seconds",
+                             "cfm_evaluation_time_seconds"};
 
 double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
@@ -36,7 +39,11 @@ EvaluationMetrics::~EvaluationMetrics() = default;
 
 void EvaluationMetrics::begin(const ResultFile& file, int64_t images) {
   if (!enabled_) return;
-  file_ = file;
+  told_.push_back({file, {}});
+  if (told_.size() > kMost) {
+    forget(told_.front());
+    told_.pop_front();
+  }
   images_ = images;
   first_ = -1;
   one_ = std::make_unique<metrics::Series>(run_, config_.program);
@@ -50,7 +57,7 @@ void EvaluationMetrics::progress(int64_t images) {
     begun_ = next_ = at;
   }
   if (at < next_) return;
-  next_ = at + kEvery;
+  next_ = at + config_.every;
   set("cfm_evaluation_images", static_cast<double>(images));
   set("cfm_evaluation_last_image", static_cast<double>(images_));
   if (images > first_) {
@@ -66,24 +73,42 @@ void EvaluationMetrics::result() {
   set("cfm_evaluation_images", static_cast<double>(images_));
   set("cfm_evaluation_last_image", static_cast<double>(images_));
   set("cfm_evaluation_eta_seconds", 0);
-  for (const auto& [metric, value] : metrics::result_numbers(try_read_file(file_.json()).bytes))
+  auto& [file, results] = told_.back();
+  for (const auto& [metric, value] : metrics::result_numbers(try_read_file(file.json()).bytes)) {
     for (metrics::Series* series : {all_.get(), one_.get()})
-      series->set("cfm_result", value, {metric, std::to_string(file_.step), file_.tag});
+      series->set("cfm_result", value, {metric, std::to_string(file.step), file.tag});
+    results.push_back(metric);
+  }
   publish();
 }
 
+void EvaluationMetrics::forget(const Told& told) {
+  const std::string step = std::to_string(told.file.step);
+  for (const char* const gauge : kGauges) all_->remove(gauge, {told.file.metric, step, told.file.tag});
+  for (const std::string& metric : told.results) all_->remove("cfm_result", {metric, step, told.file.tag});
+  std::error_code stays;
+  if (in_folder()) fs::remove(file_in_folder(told.file), stays);
+}
+
+bool EvaluationMetrics::in_folder() const { return fs::is_directory(config_.textfile); }
+fs::path EvaluationMetrics::file_in_folder(const ResultFile& file) const {
+  return config_.textfile / (metrics::file_name_of(run_) + "-" + file.name() + ".prom");
+}
+
 void EvaluationMetrics::set(const char* gauge, double value) {
+  const ResultFile& file = told_.back().file;
   for (metrics::Series* series : {all_.get(), one_.get()})
-    series->set(gauge, value, {file_.metric, std::to_string(file_.step), file_.tag});
+    series->set(gauge, value, {file.metric, std::to_string(file.step), file.tag});
 }
 
 void EvaluationMetrics::publish() {
   set("cfm_evaluation_time_seconds", now());
-  if (gateway_) gateway_->push(*one_, {{"run", run_}, {"step", std::to_string(file_.step)}, {"tag", file_.tag}});
+  const ResultFile& file = told_.back().file;
+  if (gateway_) gateway_->push(*one_, {{"run", run_}, {"step", std::to_string(file.step)}, {"tag", file.tag}});
   if (config_.textfile.empty()) return;
   try {
-    if (fs::is_directory(config_.textfile)) {
-      write_durably(config_.textfile / (metrics::file_name_of(run_) + "-" + file_.name() + ".prom"), one_->text());
+    if (in_folder()) {
+      write_durably(file_in_folder(file), one_->text());
     } else {
       write_durably(config_.textfile, all_->text());
     }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <cstdint>
@@ -50,14 +51,15 @@ int answer(mg_connection* connection, void* which) {
   return 200;
 }
 
-// Connects to a port of this machine, says nothing, and goes.
-void knock(int port) {
+// Connects to a server of this machine that listens to `where`, says nothing, and goes.
+void knock(const std::string& where, int port) {
   const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (socket < 0) return;
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = ::htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+  if (::inet_pton(AF_INET, where.c_str(), &address.sin_addr) != 1 || address.sin_addr.s_addr == INADDR_ANY)
+    address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
   [[maybe_unused]] const int refused = ::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address);
   ::close(socket);
 }
@@ -65,7 +67,7 @@ void knock(int port) {
 // What it says of its own before it serves; later on it is nonsense that clients send, which is not worth a line.
 struct Said {
   std::string text;
-  bool serving = false;
+  std::atomic<bool> serving = false;
 };
 int listen_to(const mg_connection* connection, const char* message) {
   auto* const said = static_cast<Said*>(mg_get_user_data(mg_get_context(connection)));
@@ -138,7 +140,7 @@ Server::Server(const std::string& listen, const Pages& pages) : impl_(std::make_
 Server::~Server() {
   std::thread stopping([this] { mg_stop(impl_->context); });
   std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  knock(impl_->port);
+  knock(impl_->address, impl_->port);
   stopping.join();
 }
 

@@ -7,6 +7,8 @@
 #include <array>
 #include <thread>
 
+#include "parallel/exit_file.h"
+
 namespace cfm::parallel {
 namespace {
 
@@ -72,6 +74,7 @@ void exit_soon_at_the_latest(ExitCode code) {
 }
 
 void end_all_ranks(const std::string& text, ExitCode code) {
+  write_exit_file(code);
   write_to_stderr(text + "\n");
   std::this_thread::sleep_for(std::chrono::milliseconds(200));  // mpirun drops what it has not forwarded yet
   exit_soon_at_the_latest(code);

@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "parallel/exit_file.h"
 #include "parallel/failure_log.h"
 #include "parallel/mpi_handle.h"
 #include "parallel/mpi_session.h"
@@ -74,7 +75,7 @@ struct Farewell {
 };
 
 // A launcher that ends a job at the first bad code (srun --kill-on-bad-exit) kills the ranks that are a moment slower,
-// and then reports those: so rank 0 alone brings a bad code, when the others have had the time to go.
+// and then reports those: so rank 0 alone brings a bad code, when the others have most probably had the time to go.
 ExitCode told_to_launcher(ExitCode code, bool alone, bool leads) {
   if (code == ExitCode::kDone || alone) return code;
   if (!leads) return ExitCode::kDone;
@@ -157,6 +158,7 @@ int run_mpi_main(int argc, char** argv, const std::function<ExitCode(MpiSession&
   }
   code = session->leave(code, shared_error);
   const bool alone = session->size() == 1, leads = session->rank() == 0;
+  if (leads) write_exit_file(code);
   session.reset();
   return static_cast<int>(told_to_launcher(code, alone, leads));
 }

@@ -196,10 +196,17 @@ end_as() {  # HOW CODE
   if [ "$1" = complete ] && [ -z "${CFM_PART:-}" ]; then forget_count; else write_count "$1"; fi
   exit "$2"
 }
-# What this start has written down of errors that would come again: a launcher that kills the other ranks may return 137 for them.
+# What this start has written down of errors that would come again.
 refusals() {
   tail -n +$((failures_before + 1)) "$keep/failures.jsonl" 2>/dev/null |
     grep "\"slurm_job\":\"$SLURM_JOB_ID\",\"slurm_restart\":\"${SLURM_RESTART_COUNT:-0}\"" | grep '"cause":"error"' | grep '"exit_code":2[,}]'
+}
+# A launcher that kills the other ranks may return 137 for them: what a rank has said on this node counts, or else a refusal in the run's folder.
+believe_the_program() {
+  local said=""
+  [ -z "${CFM_EXIT_FILE:-}" ] || { said=$(<"$CFM_EXIT_FILE"); rm -f "$CFM_EXIT_FILE"; }
+  case $code in 0 | 2 | 75) return ;; esac
+  case $said in 0 | 2 | 75) code=$said ;; *) [ -z "$(refusals)" ] || code=2 ;; esac
 }
 brings_nothing() { [ "$(progress)" = "$counted_progress" ] && [ "$starts" -ge "$most_starts" ]; }
 obey_slurm() {  # if it ends the job
@@ -251,13 +258,14 @@ run_job() {  # PROGRAM FLAGS...
   failures_before=$(wc -l 2>/dev/null <"$keep/failures.jsonl") || failures_before=0
   code=75
   if [ -z "$stopped" ]; then
+    CFM_EXIT_FILE=$(mktemp) && export CFM_EXIT_FILE
     launch "$@"
     [ -z "$stopped" ] || kill -"$stop_signal" "$step"  # it came in between
     wait_for_step
     step=""
     forget_targets
     on_end
-    case $code in 0 | 2 | 75) ;; *) [ -z "$(refusals)" ] || code=2 ;; esac
+    believe_the_program
   fi
   log "$1 ended with $code"
   [ -z "$stopped" ] || [ "$((2 * (SECONDS - stopped)))" -le "${CFM_LEAD_SECONDS:-120}" ] ||

@@ -105,6 +105,7 @@ RunMetrics::RunMetrics(const TrainConfig& config, const parallel::MpiSession& se
     for (const char* counter : {"cfm_steps_total", "cfm_images_total", "cfm_skipped_updates_total",
                                 "cfm_checkpoints_total", "cfm_checkpoint_failures_total"})
       series_->add(counter, 0);
+    for (const char* phase : kPhaseNames) series_->add("cfm_phase_seconds_total", 0, {phase});
     page_ = std::make_unique<metrics::StatusPage>(run_name(config), config.steps);
     pages = page_->pages();
   }

@@ -91,15 +91,15 @@ TEST_F(EvalFidStatistics, OfOthersAreComparedWithAsPytorchFidDoes) {
 
 TEST_F(EvalFidStatistics, AreBetweenFeaturesOfAClassifierThatTheScriptHasTrained) {
   const std::string classifier = path("classifier.safetensors");
-  const test::CommandResult trained = test::run_command("'" CFM_PYTHON "' -B " CFM_SOURCE_DIR
-      "/scripts/train_digit_features.py --epochs=5 --out=" + classifier);
+  const test::CommandResult trained = test::run_command(
+      "'" CFM_PYTHON "' -B " CFM_SOURCE_DIR "/scripts/train_digit_features.py --epochs=5 --out=" + classifier);
   ASSERT_EQ(trained.exit_code, 0) << trained.output;
   const size_t percent = trained.output.find("of training, ");
   ASSERT_NE(percent, std::string::npos) << trained.output;
   EXPECT_GT(std::stod(trained.output.substr(percent + 13)), 50) << "a tenth by chance: " << trained.output;
   const double expected = fid_in_pytorch(scratch().path(), classifier);
-  const json result = result_of("--features=digits:" + classifier + " " + reference() + " --samples=" + path("others.npz"),
-                                "trained");
+  const json result =
+      result_of("--features=digits:" + classifier + " " + reference() + " --samples=" + path("others.npz"), "trained");
   EXPECT_NEAR(result["fid"]["mean"].get<double>(), expected, 1e-4 * expected);
 }
 

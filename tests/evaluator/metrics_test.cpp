@@ -7,7 +7,9 @@
 #include <cmath>
 #include <regex>
 #include <sstream>
+#include <thread>
 
+#include "evaluator/evaluation_metrics.h"
 #include "support/dashboards.h"
 #include "support/pushgateway.h"
 #include "support/shard_files.h"
@@ -161,6 +163,47 @@ TEST_F(EvaluationMetrics, StandInAFolderWithAFileForEachEvaluation) {
   fs::remove(file);
   ASSERT_EQ(nll({"--run_dir=" + run_.string(), "--step=100", where}).exit_code, 0) << bytes_of(path("log"));
   EXPECT_EQ(results_in(), before);
+}
+
+// A job that evaluates one step more than it tells of, the last of them halfway.
+TEST_F(EvaluationMetrics, AreOfTheNewestTwoHundredAndSayWhenTheLastWillBeDone) {
+  const fs::path file = path("cfm.prom"), collector = path("collector");
+  fs::create_directories(collector);
+  put_bytes(collector / "another.prom", "");
+  fs::create_directories(run_ / "results");
+  put_bytes(run_ / "results/nll-step_000000001-t.json",
+            R"({"metric": "nll", "bits_per_dim": 3.5, "nfe": {"mean": 90}})");
+  for (const fs::path& where : {file, collector}) {
+    evaluator::EvaluationMetrics metrics(
+        {.textfile = where, .program = "cfm_eval_nll", .every = std::chrono::milliseconds(0)}, run_, true);
+    metrics.begin({run_ / "results", "nll", 1, "t"}, 40);
+    metrics.result();
+    const fs::path first = where == file ? file : collector / "digits-nll-step_000000001-t.prom";
+    EXPECT_EQ(value(bytes_of(first), "cfm_result", {"step=\"1\"", "metric=\"nll_bits_per_dim\""}), 3.5);
+    for (int64_t step = 2; step <= 200; ++step) {
+      metrics.begin({run_ / "results", "nll", step, "t"}, 40);
+      metrics.progress(40);
+    }
+    EXPECT_EQ(value(bytes_of(first), "cfm_evaluation_images", {"step=\"1\""}), 40);
+    metrics.begin({run_ / "results", "nll", 201, "t"}, 40);
+    const auto begun = std::chrono::steady_clock::now();
+    metrics.progress(10);  // found there
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    metrics.progress(20);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+    const fs::path last = where == file ? file : collector / "digits-nll-step_000000201-t.prom";
+    const std::string text = bytes_of(last);
+    EXPECT_EQ(value(text, "cfm_evaluation_images", {"step=\"201\""}), 20);
+    EXPECT_EQ(value(text, "cfm_evaluation_last_image", {"step=\"201\""}), 40);
+    EXPECT_GE(value(text, "cfm_evaluation_eta_seconds", {"step=\"201\""}), 2 * 0.2)
+        << "ten in that time, twenty to come";
+    EXPECT_LE(value(text, "cfm_evaluation_eta_seconds", {"step=\"201\""}), 2 * seconds);
+  }
+  const std::string text = bytes_of(file);
+  EXPECT_EQ(text.find("step=\"1\""), std::string::npos);
+  EXPECT_EQ(value(text, "cfm_evaluation_images", {"step=\"2\""}), 40);
+  EXPECT_FALSE(fs::exists(collector / "digits-nll-step_000000001-t.prom"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(collector), {}), 201) << "200 and another's";
 }
 
 TEST_F(EvaluationMetrics, ThatNobodyTakesAreSaidOnceAndTheEvaluationGoesOn) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <map>
 #include <set>
@@ -99,19 +100,50 @@ TEST_F(Monitor, HasDataForThePanelsOfGpus) {
   EXPECT_GE(panels, 1);
 }
 
-// A program's series in the file that its --metrics_textfile names, read by a node_exporter.
+// A trainer's and an evaluator's series in the files that --metrics_textfile names, which a real node_exporter reads.
 TEST_F(Monitor, TakesTextFilesFromNodeExporters) {
-  Series series("digits", "cfm_eval_nll");
-  series.set("cfm_result", 2.5, {"nll_bits_per_dim", "100", "a1"});
-  const Server node_exporter("127.0.0.1:0", {{"/metrics", [&] {
-                                                return Page{"text/plain; version=0.0.4", series.text()};
-                                              }}});
-  put_target("node_exporters", node_exporter.port());
+  const fs::path collector = folder_.path() / "collector";
+  fs::create_directories(collector);
+  Series run("digits"), evaluation("digits", "cfm_eval_nll");
+  run.set("cfm_step", 7);
+  evaluation.set("cfm_result", 2.5, {"nll_bits_per_dim", "100", "a1"});
+  put_bytes(collector / "evaluation.prom", evaluation.text());
+  ExporterConfig to_file = config();
+  to_file.listen.clear();
+  to_file.textfile = collector;
+  const Exporter exporter(to_file, run);
+  const int port = test::free_port();
+  const test::Running node_exporter({"prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile",
+                                     "--collector.textfile.directory=" + collector.string(),
+                                     "--web.listen-address=127.0.0.1:" + std::to_string(port)},
+                                    folder_.path() / "node_exporter.log");
+  put_target("node_exporters", port);
   const Prometheus prometheus(folder_.path() / "prometheus", targets_);
   EXPECT_TRUE(Prometheus::wait_for([&] {
     return prometheus.value(
                "cfm_result{job='node_exporter',run='digits',program='cfm_eval_nll',step='100',tag='a1'}") == 2.5;
-  }));
+  })) << bytes_of(folder_.path() / "node_exporter.log");
+  EXPECT_EQ(prometheus.value("cfm_step{job='node_exporter',run='digits'}"), 7);
+  EXPECT_EQ(prometheus.value("node_textfile_scrape_error"), 0);
+}
+
+// What a killed job left and nobody has kept fresh for an hour; not what lives, and not what is another's.
+TEST_F(Monitor, TakesAwayTheTargetsOfKilledJobsAlone) {
+  put_target("", 1);
+  const fs::path own = targets_ / "mine.json";
+  fs::rename(targets_ / "one.json", own);
+  const std::string ours =
+      R"([{"targets": ["127.0.0.1:1"], "labels": {"__cfm_target": "digits", "__cfm_run_dir": "/runs/digits"}}])";
+  put_bytes(targets_ / "killed.json", ours);
+  put_bytes(targets_ / "lives.json", ours);
+  const auto now = fs::file_time_type::clock::now();
+  for (const fs::path& file : {own, targets_ / "killed.json"})
+    fs::last_write_time(file, now - std::chrono::minutes(61));
+  fs::last_write_time(targets_ / "lives.json", now - std::chrono::minutes(58));
+  const Prometheus prometheus(folder_.path() / "prometheus", targets_);
+  EXPECT_TRUE(Prometheus::wait_for([&] { return !fs::exists(targets_ / "killed.json"); }));
+  EXPECT_TRUE(fs::exists(targets_ / "lives.json"));
+  EXPECT_TRUE(fs::exists(own));
 }
 
 TEST_F(Monitor, LeavesAnothersDataAlone) {

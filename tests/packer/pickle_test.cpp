@@ -114,7 +114,7 @@ open("list", "wb").write(pickle.dumps([1, 2]))
     tests::expect_refusal([&] { packer::read_pickle(data::file_bytes(folder / name)); }, words);
   };
   for (const char* protocol : {"2", "3", "4", "5"}) {
-    using namespace std::string_literals;
+    using std::string_literals::operator""s;
     refused("evil"s + protocol, {"byte ", "evil"s + protocol, "the global posix.system", "run code"});
     refused("object"s + protocol, {"byte ", "Plain"});
     refused("ordered"s + protocol, {"collections.OrderedDict"});
@@ -127,7 +127,7 @@ open("list", "wb").write(pickle.dumps([1, 2]))
 }
 
 TEST(Pickle, ThatIsDamagedIsRefused) {
-  using namespace std::string_literals;
+  using std::string_literals::operator""s;
   const auto refused = [&](const std::string& bytes, const std::vector<std::string>& words) {
     tests::expect_refusal([&] { read(bytes); }, words);
   };
@@ -167,7 +167,7 @@ for protocol in 2, 3, 4, 5:
 
 // A thousand nested lists a kilobyte; recursion would need a stack as deep as the file is long.
 TEST(Pickle, OfAnyDepthNeedsNoStack) {
-  using namespace std::string_literals;
+  using std::string_literals::operator""s;
   std::string deep = "\x80\x04}\x8c\x04"s + "data" + std::string(1000000, ']') + std::string(999999, 'a') + "s.";
   EXPECT_EQ(read(deep).others, std::vector<std::string>{"data"});
   std::string self = "\x80\x04}\x8c\x04"s + "data]\x94h" + '\0' + "as.";
@@ -175,7 +175,7 @@ TEST(Pickle, OfAnyDepthNeedsNoStack) {
 }
 
 TEST(Pickle, OfMoreValuesThanAnyBatchIsRefusedBeforeItTakesTheMemory) {
-  using namespace std::string_literals;
+  using std::string_literals::operator""s;
   tests::expect_refusal([&] { read("\x80\x04]"s + std::string(5 << 20, 'N')); }, {"more values"});
   tests::expect_refusal([&] { read("\x80\x04"s + std::string(5 << 20, '(')); }, {"more values"});
 }

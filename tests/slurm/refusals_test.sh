@@ -11,7 +11,7 @@ says bad.log "cfm_train ended with 2"
 says_not bad.log "requeued"
 # A launcher that kills the other ranks may hide the code of the one that refused: what it has written into the run's folder counts.
 mkdir masked
-printf '#!/bin/sh\n"%s/cfm_train" "$@"\nkill -KILL $$\n' "$CFM_BIN" >masked/cfm_train
+printf '#!/bin/sh\nCFM_EXIT_FILE="" "%s/cfm_train" "$@"\nkill -KILL $$\n' "$CFM_BIN" >masked/cfm_train
 chmod +x masked/cfm_train
 job=$(CFM_BIN=$work/masked submit_training hidden 1 -- --steps=100 --val_every=5 --val_data="$work/nowhere")
 within 60 state_is "$job" FAILED
@@ -19,8 +19,12 @@ grep -q '"exit_code":2' hidden/failures.jsonl || fail "the run's folder says not
 says hidden.log "it would fail again the same way"
 says_not hidden.log "requeued"
 
-# On several nodes, before the run has an owner who could write anything down: the code is what ended the ranks, not srun's end of them.
-job=$(submit_training bad2 2 -- --steps=100 --ema_decays=1.5)
+# On several nodes, before the run has an owner who could write anything down, and with a rank that is slow to go, which srun kills: the
+# code is what ended the ranks, not srun's end of them.
+mkdir slow
+printf '#!/bin/sh\n"%s/cfm_train" "$@"\ncode=$?\n[ "$SLURM_PROCID" = 0 ] || sleep 5\nexit $code\n' "$CFM_BIN" >slow/cfm_train
+chmod +x slow/cfm_train
+job=$(CFM_BIN=$work/slow submit_training bad2 2 -- --steps=100 --ema_decays=1.5)
 within 60 state_is "$job" FAILED
 says bad2.log "cfm_train ended with 2"
 says_not bad2.log "requeued"

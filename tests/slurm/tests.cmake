@@ -3,7 +3,9 @@ execute_process(COMMAND bash -c "command -v slurmctld slurmd munged sbatch ip &&
                 RESULT_VARIABLE _no_slurm OUTPUT_QUIET ERROR_QUIET)
 if(NOT _no_slurm EQUAL 0)
   message(STATUS "tests: no Slurm (scripts/setup --tests), or no right to make namespaces (root): the batch scripts' tests are not registered")
-elseif(CFM_PYTHON)
+elseif(NOT CFM_PYTHON)
+  message(STATUS "tests: no Python with numpy (scripts/setup --tests): the batch scripts' tests are not registered")
+else()
   file(READ ${CMAKE_CURRENT_SOURCE_DIR}/slurm/preempt.conf _preempt)
   foreach(name pack train_staged time_limit hang stops lost_daemon lost_node mpirun refusals preemption submit watch gpus prometheus)
     add_test(NAME slurm/${name}_test

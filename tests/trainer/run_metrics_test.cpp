@@ -2,14 +2,21 @@
 
 #include "trainer/run_metrics.h"
 
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <ctime>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/durable_file.h"
+#include "support/file_bytes.h"
 #include "support/http.h"
 #include "support/mpi_tests.h"
 #include "support/scratch_directory.h"
@@ -35,6 +42,14 @@ class RunsMetrics : public testing::Test {
   void step(const StepMeasure& measure) {
     const parallel::StepReport report = to_report(measure, false, 0, 1);
     metrics_->step(measure, over_ranks({false, report.sums, report.maxima}, 1), 100, 10);
+  }
+  // The step of two ranks, whose reports are joined by hand as the step's reduction joins them.
+  void step(const StepMeasure& first, const StepMeasure& second, double images_per_second, double eta_seconds) {
+    parallel::StepReport both = to_report(first, false, 0, 2);
+    const parallel::StepReport other = to_report(second, false, 1, 2);
+    std::ranges::transform(both.sums, other.sums, both.sums.begin(), std::plus());
+    std::ranges::transform(both.maxima, other.maxima, both.maxima.begin(), std::ranges::max);
+    metrics_->step(first, over_ranks({false, both.sums, both.maxima}, 2), images_per_second, eta_seconds);
   }
   std::string text() const {
     for (const auto& entry : std::filesystem::directory_iterator(config_.run_dir))
@@ -116,6 +131,105 @@ TEST_F(RunsMetrics, TellWhatTheStartBeforeHasLost) {
   EXPECT_EQ(value("cfm_attempt"), 3);
   EXPECT_EQ(value("cfm_images_seen"), 160);
   EXPECT_EQ(value("cfm_epoch"), 2.5);
+}
+
+TEST_F(RunsMetrics, TellOfAStepWhatItWasOverAllRanks) {
+  begin({}, {.step = 10, .images_seen = 80});
+  EXPECT_EQ(value("cfm_last_step"), 1000);
+  EXPECT_EQ(value("cfm_ranks"), 1);
+  StepMeasure first{.losses = {.sum = 24}, .step_seconds = 2, .gradient_norm = 0.75, .lr = 3e-4, .step = 11};
+  StepMeasure second = first;
+  second.losses.sum = 8;
+  second.step_seconds = 2.5;
+  first.phase_seconds = {0.25, 0, 0.5, 0.5, 0.5, 0, 0, 0};
+  second.phase_seconds = {0.75, 0, 0.5, 1, 0.25, 0, 0, 0};
+  step(first, second, 3.25, 791);
+  EXPECT_EQ(value("cfm_step"), 11);
+  EXPECT_EQ(value("cfm_loss"), 4) << "32 in all, of 8 images";
+  EXPECT_EQ(value("cfm_gradient_norm"), 0.75);
+  EXPECT_EQ(value("cfm_learning_rate"), 3e-4);
+  EXPECT_EQ(value("cfm_images_per_second"), 3.25);
+  EXPECT_EQ(value("cfm_eta_seconds"), 791);
+  EXPECT_EQ(value("cfm_step_seconds"), 2.5);
+  EXPECT_EQ(value("cfm_images_seen"), 88);
+  EXPECT_EQ(value("cfm_images_total"), 8);
+  EXPECT_EQ(value("cfm_steps_total"), 1);
+  EXPECT_EQ(value("cfm_phase_seconds{over=\"min\",phase=\"data\"}"), 0.25);
+  EXPECT_EQ(value("cfm_phase_seconds{over=\"mean\",phase=\"data\"}"), 0.5);
+  EXPECT_EQ(value("cfm_phase_seconds{over=\"max\",phase=\"data\"}"), 0.75);
+  EXPECT_EQ(value("cfm_slowest_rank"), 1);
+  // 2.25 s without the waiting for others, the other 1.25 s.
+  EXPECT_NEAR(value("cfm_slowest_rank_lag_ratio"), 2.25 / 1.75 - 1, 1e-6);
+}
+
+TEST_F(RunsMetrics, CountSkippedUpdatesSavesAndThoseThatFailed) {
+  begin();
+  for (const char* counter :
+       {"cfm_skipped_updates_total", "cfm_checkpoints_total", "cfm_checkpoint_failures_total", "cfm_steps_total"})
+    EXPECT_EQ(value(counter), 0) << counter;
+  EXPECT_EQ(value("cfm_phase_seconds_total{phase=\"backward\"}"), 0);
+  step({.step = 1, .skipped = true});
+  step({.step = 2});
+  EXPECT_EQ(value("cfm_steps_total"), 2);
+  EXPECT_EQ(value("cfm_skipped_updates_total"), 1);
+  metrics_->checkpoint_failed();
+  EXPECT_EQ(value("cfm_checkpoint_failures_total"), 1);
+  EXPECT_EQ(value("cfm_checkpoints_total"), 0);
+  EXPECT_EQ(value("cfm_checkpoint_step"), 0) << "where it began";
+  const std::filesystem::path saved = folder_ / "run/checkpoints/step_000000002";
+  std::filesystem::create_directories(saved);
+  test::put_bytes(saved / "model.safetensors", std::string(1000, 'w'));
+  test::put_bytes(saved / "manifest.json", std::string(24, 'm'));
+  const auto now = [] {
+    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  };
+  const double before = now();
+  metrics_->checkpoint(2, 12.5, 0.25);
+  EXPECT_EQ(value("cfm_checkpoint_step"), 2);
+  EXPECT_EQ(value("cfm_checkpoint_seconds"), 12.5);
+  EXPECT_EQ(value("cfm_checkpoint_stall_seconds"), 0.25);
+  EXPECT_EQ(value("cfm_checkpoint_bytes"), 1024);
+  EXPECT_EQ(value("cfm_checkpoints_total"), 1);
+  EXPECT_EQ(value("cfm_checkpoint_failures_total"), 1);
+  EXPECT_GE(value("cfm_checkpoint_time_seconds"), before - 1e-3);
+  EXPECT_LE(value("cfm_checkpoint_time_seconds"), now() + 1e-3);
+}
+
+TEST_F(RunsMetrics, TellHeldOutLossesOfEachSetOfWeightsByTime) {
+  begin();
+  ValidationLoss raw{.mean = 0.5}, averaged{.mean = 0.25};
+  raw.by_time = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  averaged.by_time[9] = 0.125;
+  metrics_->validation(40, "raw", raw);
+  metrics_->validation(40, "ema_0.9", averaged);
+  EXPECT_EQ(value("cfm_validation_step"), 40);
+  EXPECT_EQ(value("cfm_validation_loss{weights=\"raw\"}"), 0.5);
+  EXPECT_EQ(value("cfm_validation_loss{weights=\"ema_0.9\"}"), 0.25);
+  EXPECT_EQ(value("cfm_validation_loss_by_time{bin=\"7\",weights=\"raw\"}"), 7);
+  EXPECT_EQ(value("cfm_validation_loss_by_time{bin=\"9\",weights=\"ema_0.9\"}"), 0.125);
+}
+
+// Against what the kernel says elsewhere.
+TEST_F(RunsMetrics, LookAtTheProcessAndTheDisk) {
+  begin();
+  const std::string here = "{node=\"" + test::session().host() + "\"", rank = here + ",rank=\"0\"}", node = here + "}";
+  const double burnt = value("cfm_rank_cpu_seconds_total" + rank);
+  while (double(std::clock()) / CLOCKS_PER_SEC < burnt + 1.5) {
+  }
+  metrics_->look();
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  const double cpu = double(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+                     1e-6 * double(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+  EXPECT_NEAR(value("cfm_rank_cpu_seconds_total" + rank), cpu, 0.3);
+  EXPECT_EQ(value("cfm_node_cpu_seconds_total" + node), value("cfm_rank_cpu_seconds_total" + rank));
+  const double bytes = value("cfm_rank_resident_bytes" + rank);
+  EXPECT_GT(bytes, 1e7);
+  EXPECT_LE(bytes, 1024.0 * double(used.ru_maxrss));
+  EXPECT_EQ(value("cfm_node_resident_bytes" + node), bytes);
+  struct statvfs disk {};
+  ASSERT_EQ(::statvfs(config_.run_dir.c_str(), &disk), 0);
+  EXPECT_NEAR(value("cfm_disk_free_bytes"), double(disk.f_bavail) * double(disk.f_frsize), 1e9);
 }
 
 TEST_F(RunsMetrics, TellEachPhaseAndItsSum) {
