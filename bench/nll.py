@@ -102,8 +102,12 @@ def our_calls(weights):
     return json.loads(finished.stdout)
 
 
+def medians(calls):
+    return {name: statistics.median(one[name] for one in calls) for name in calls[0]}
+
+
 def shares(name, seconds, nfe, stages_with_gradient, call):
-    """Where the time goes, from the number of network calls of a batch and the seconds of one."""
+    """Where the time goes, from the number of network calls of a batch and the seconds of one. The rest of a noisy run may be below 0."""
     batches = -(-arguments.images // arguments.net_batch)
     calls, gradients = batches * nfe, batches * stages_with_gradient
     forward, vjp = calls * call["forward"], gradients * (call["with_gradient"] - call["forward"])
@@ -199,20 +203,22 @@ with tempfile.TemporaryDirectory() as folder:
     print(f"timed at equal error: {fastest}, chosen on every other image by rms {error(measured[fastest], CHOSEN_BY):.2e} against {limit:.2e}; "
           f"on the other images: rms {error(measured[fastest], REPORTED):.2e} against {error(peer_measured[arguments.tolerance], REPORTED):.2e}")
     print(f"timed at equal settings: {same}; as our default: {default}")
-    equal_error, equal_settings, by_default, of_peer = [], [], [], []
+    equal_error, equal_settings, by_default, of_peer, our_call, peer_call = [], [], [], [], [], []
     for _ in range(arguments.pairs):
+        our_call.append(our_calls(weights))
+        peer_call.append(peer.ask("calls"))
         of_peer.append(peer.solve(arguments.tolerance)[0])
         equal_error.append(ours(folder, weights, data, *settings[fastest])[0])
         equal_settings.append(ours(folder, weights, data, *settings[same])[0])
         by_default.append(ours(folder, weights, data, *settings[default])[0])
     if arguments.images % arguments.net_batch == 0:  # padding makes calls that NFE does not count
-        call, nfe = our_calls(weights), measured[same][1]
+        call, nfe = medians(our_call), measured[same][1]
         shares(f"ours, {same}", statistics.median(equal_settings), nfe, nfe - (nfe - 2) / 6, call)
         if " grid of " in fastest:  # rows with steps of their own finish at different calls
             gradients = {"midpoint": 1 / 2, "dp5": 5 / 6}.get(fastest.split()[0], 1)  # of its stages: none where the weight is 0
             shares(f"ours, {fastest}", statistics.median(equal_error), measured[fastest][1], measured[fastest][1] * gradients, call)
         peer_nfe = peer_measured[arguments.tolerance][1]
-        shares(f"torchdiffeq dopri5 {arguments.tolerance}", statistics.median(of_peer), peer_nfe, peer_nfe, peer.ask("calls"))
+        shares(f"torchdiffeq dopri5 {arguments.tolerance}", statistics.median(of_peer), peer_nfe, peer_nfe, medians(peer_call))
     peer.end()
     result("nll_equal_settings", equal_settings, of_peer, "s", more_is_better=False)
     result("nll_default", by_default, of_peer, "s", more_is_better=False)
