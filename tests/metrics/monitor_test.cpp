@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <regex>
 #include <set>
 #include <sstream>
 
@@ -66,6 +67,21 @@ TEST_F(Monitor, HasEveryRuleThatIsShippedAndEachCanBeEvaluated) {
   };
   EXPECT_TRUE(Prometheus::wait_for([&] { return evaluated() == shipped; }))
       << nlohmann::json(prometheus.rules()).dump(1);
+}
+
+// What promtool is asked of alerts: of each at a time when it fires, and at one when it does not.
+TEST(Alerts, AreEachTestedWhereTheyFireAndWhereTheyDoNot) {
+  const std::string alerts = bytes_of(CFM_SOURCE_DIR "/metrics/prometheus/alerts.yml"),
+                    tests = bytes_of(CFM_SOURCE_DIR "/metrics/prometheus/alerts_test.yml");
+  const std::regex name("  - alert: (\\w+)\n");
+  int count = 0;
+  for (std::sregex_iterator one(alerts.begin(), alerts.end(), name), end; one != end; ++one, ++count) {
+    const std::string tested = "alertname: " + (*one)[1].str();
+    EXPECT_NE(tests.find(tested + ", exp_alerts: []}"), std::string::npos) << "does not fire: " << tested;
+    EXPECT_TRUE(std::regex_search(tests, std::regex(tested + "(, exp_alerts: \\[\\{|\\s+exp_alerts:\\s+- )")))
+        << "fires: " << tested;
+  }
+  EXPECT_GE(count, 12);
 }
 
 TEST_F(Monitor, AlertsOfALossThatIsNotANumberUntilItIsOneAgain) {

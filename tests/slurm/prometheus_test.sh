@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A training on two nodes is found by a real Prometheus over the nodes' own addresses, answers every panel and rule, keeps its rates true
+# A training on two nodes is found by a real Prometheus over the nodes' own addresses, has every panel, every rule and what alerts name answered, keeps its rates true
 # over a kill and a restart, and is gone with its job: a killed one, and one whose ranks hang, too.
 # shellcheck source=tests/slurm/expect.sh
 source "$CFM_SOURCE/tests/slurm/expect.sh"
@@ -45,7 +45,7 @@ is() { [ "$(ask "$1" | sort)" = "$2" ]; }
 at_least() { ask "$1" | awk -v least="$2" '$NF + 0 >= least { found = 1 } END { exit !found }'; }
 no_target() { [ -z "$(find "$1" -name '*.json' 2>/dev/null)" ]; }
 no_rank() { ! pgrep -f "^[^ ]*cfm_train .*--run_dir=$work/$1"; }
-printf 'CFM_METRICS_TARGETS="%s"\nCFM_METRICS_PORT=9464\n' "$targets" >site.sh
+printf 'CFM_METRICS_TARGETS="%s"\n' "$targets" >site.sh  # a free port for each start: to Prometheus two instances
 
 # A flag that is given, in a flagfile too, is left as it is.
 printf -- '--metrics=127.0.0.1:9464\n' >loopback.flags
@@ -62,10 +62,11 @@ job=$(CFM_SITE=$work/site.sh submit_training run 2 -- --steps=1000000 --val_data
 within 60 is up $'n1 127.0.1.1 1\nn2 127.0.1.2 1'
 within 30 is cfm_node_ranks $'n1 127.0.1.1 1\nn2 127.0.1.2 1'
 within 60 at_least "count_over_time(cfm_steps_total[10m])" 30
-"$CFM_PYTHON" - "$CFM_SOURCE/metrics" <<'PYTHON' || fail "panels or rules without data"
+all_answer() {  # WHICH: once | again: queries that need no second start, or those that do
+  "$CFM_PYTHON" - "$CFM_SOURCE/metrics" "$1" <<'PYTHON'
 import json, pathlib, re, sys, time
 from asking import ask
-metrics = pathlib.Path(sys.argv[1])
+metrics, which = pathlib.Path(sys.argv[1]), sys.argv[2]
 queries = []
 for board in sorted(metrics.glob("grafana/dashboards/*.json")):
     document = json.loads(board.read_text())
@@ -74,9 +75,11 @@ for board in sorted(metrics.glob("grafana/dashboards/*.json")):
     queries += [one["expr"] for one in document["annotations"].get("list") or []]
 queries = [re.sub(r"\$(?!run\b)\w+", ".*", query.replace("$run", "run")) for query in queries]
 recorded = re.findall(r"record: (\S+)", (metrics / "prometheus/recording.yml").read_text())
-assert len(queries) > 30 and len(recorded) >= 4
-of_none = re.compile(r"cfm_evaluation_|cfm_gpu_|> 1")  # no evaluator, no GPU, no second start
-waiting = [query for query in queries + recorded if not of_none.search(query)]
+alarmed = sorted({name for expr in re.findall(r"expr: (.*)", (metrics / "prometheus/alerts.yml").read_text()) for name in re.findall(r"(?<![:\w])cfm_\w+", expr)})
+assert len(queries) > 30 and len(recorded) >= 4 and len(alarmed) > 10
+of_none = re.compile(r"cfm_evaluation_|cfm_gpu_")  # no evaluator, no GPU
+waiting = [query for query in queries + recorded + alarmed if not of_none.search(query) and ("> 1" in query) == (which == "again")]
+assert waiting
 for _ in range(60):
     waiting = [query for query in waiting if not ask(query)]
     if not waiting:
@@ -85,6 +88,8 @@ for _ in range(60):
 print("\n".join(waiting))
 sys.exit(bool(waiting))
 PYTHON
+}
+all_answer once || fail "panels, rules or what alerts name without data"
 
 # ---- killed and restarted: the rates are those of the steps that were made ----
 pkill -KILL -f "^[^ ]*cfm_train .*--run_dir=$work/run"  # all at once: none removes anything
@@ -94,6 +99,7 @@ starts_again "$job" run.log 2
 within 60 at_least "cfm_attempt" 2
 within 60 is up $'n1 127.0.1.1 1\nn2 127.0.1.2 1'
 within 90 at_least "count_over_time((cfm_steps_total and on (instance) cfm_attempt == 2)[1h:1s])" 30
+all_answer again || fail "panels of requeues without data"
 "$CFM_PYTHON" - run/events.jsonl <<'PYTHON' || fail "false rates"
 import json, sys
 from asking import value
