@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -52,6 +54,14 @@ class Watch : public testing::Test {
   void commit(int64_t step, int64_t steps) const { test::write_tiny_checkpoint(run_, step, 0, {0.9999}, steps); }
   fs::path result(int64_t step, const std::string& ending) const {
     return run_ / "results" / ("nll-" + checkpoint::step_name(step) + "-t." + ending);
+  }
+  // What stands under the run's checkpoint of this step, by name.
+  std::map<std::string, std::string> files_of(int64_t step) const {
+    std::map<std::string, std::string> files;
+    for (const auto& entry :
+         fs::recursive_directory_iterator(checkpoint::checkpoints_folder(run_) / checkpoint::step_name(step)))
+      if (entry.is_regular_file()) files[entry.path()] = bytes_of(entry.path());
+    return files;
   }
   // As a job of another machine leaves it, or beats it.
   void put_foreign_claim(int64_t step, int beat) const {
@@ -214,6 +224,7 @@ TEST_F(Watch, GoesOnAfterADamagedCheckpointAndEndsWithItsName) {
   commit(100, 300);
   const fs::path weights = checkpoint::checkpoints_folder(run_) / checkpoint::step_name(100) / "ema_0.9999.safetensors";
   test::flip_bit(weights, fs::file_size(weights) - 5);
+  const std::map<std::string, std::string> before = files_of(100);
   Running job(watch({}, 2), path("log"));
   wait_for(job, [&] { return says("log", "for a checkpoint after"); });
   for (const int64_t step : {200, 300}) commit(step, 300);
@@ -222,6 +233,7 @@ TEST_F(Watch, GoesOnAfterADamagedCheckpointAndEndsWithItsName) {
   EXPECT_TRUE(has(finished.output, {"step_000000100", "ema_0.9999.safetensors"}));
   EXPECT_TRUE(fs::exists(result(200, "json")) && fs::exists(result(300, "json")));
   EXPECT_FALSE(fs::exists(result(100, "json")));
+  EXPECT_EQ(files_of(100), before) << "an evaluator leaves a trainer's files as they are";
 }
 
 // An error on one rank, in the middle of the work: 40 draws, of which one cannot be had in so few evaluations.

@@ -63,6 +63,7 @@ TEST_F(NodeData, ARunKeepsItsGroupsWhenItGoesOnWithOtherNodes) {
   const Finished changed = train("parts", 1, {"--steps=30", "--data_groups=2"});
   EXPECT_EQ(changed.exit_code, 2);
   EXPECT_NE(changed.output.find("--data_groups=2: the run in"), std::string::npos) << changed.output;
+  EXPECT_NE(changed.output.find("has 4"), std::string::npos) << changed.output;
 }
 
 TEST_F(NodeData, GroupsThatCannotBeDealtAreRefusedWithTheLegalValues) {
