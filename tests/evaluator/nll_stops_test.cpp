@@ -67,27 +67,32 @@ TEST_F(StoppedNll, ReportsOnWhileRank0HasDoneItsPartAndAnotherHasNot) {
 }
 
 TEST_F(StoppedNll, ContinuesAfterAKillOnAnyNumberOfRanksBitForBit) {
-  const std::vector<std::string> longer{"--count=40", "--repeats=2", "--atol=1e-4", "--rtol=1e-4"};
-  const std::string whole = evaluated("plain.safetensors", "whole", longer, 2);
-  {
-    test::Running job(command("plain.safetensors", "killed", longer, 2), path("log"));
-    wait_for_lines(job, "killed", 10);
-    kill(-job.pid(), SIGKILL);
-    EXPECT_EQ(job.wait().exit_code, 128 + SIGKILL);
+  for (const std::string control : {"sample", "batch"}) {
+    SCOPED_TRACE(control);
+    const std::string killed = "killed_" + control;
+    const std::vector<std::string> longer{"--count=40", "--repeats=2", "--atol=1e-4", "--rtol=1e-4",
+                                          "--step_control=" + control};
+    const std::string whole = evaluated("plain.safetensors", "whole_" + control, longer, 2);
+    {
+      test::Running job(command("plain.safetensors", killed, longer, 2), path("log"));
+      wait_for_lines(job, killed, 10);
+      kill(-job.pid(), SIGKILL);
+      EXPECT_EQ(job.wait().exit_code, 128 + SIGKILL);
+    }
+    std::this_thread::sleep_for(std::chrono::seconds(1));  // mpirun's ranks are not in its process group
+    const fs::path parts = only(killed, ".parts");
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::directory_iterator(parts)) {
+      if (entry.path().extension() == ".records" && fs::file_size(entry.path()) > 0) files.push_back(entry.path());
+    }
+    ASSERT_FALSE(files.empty());
+    fs::resize_file(files[0], fs::file_size(files[0]) - 3);  // a torn line: of a batch a draw is missing
+    const test::Finished finished = run("plain.safetensors", killed, longer, 3);
+    ASSERT_EQ(finished.exit_code, 0) << finished.output;
+    EXPECT_TRUE(has(finished.output, {"resumed", "torn or damaged"}));
+    EXPECT_EQ(table(killed), whole);
+    EXPECT_FALSE(fs::exists(parts));
   }
-  std::this_thread::sleep_for(std::chrono::seconds(1));  // mpirun's ranks are not in its process group
-  const fs::path parts = only("killed", ".parts");
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(parts)) {
-    if (entry.path().extension() == ".records" && fs::file_size(entry.path()) > 0) files.push_back(entry.path());
-  }
-  ASSERT_FALSE(files.empty());
-  fs::resize_file(files[0], fs::file_size(files[0]) - 3);  // a torn line
-  const test::Finished finished = run("plain.safetensors", "killed", longer, 3);
-  ASSERT_EQ(finished.exit_code, 0) << finished.output;
-  EXPECT_TRUE(has(finished.output, {"resumed", "torn or damaged"}));
-  EXPECT_EQ(table("killed"), whole);
-  EXPECT_FALSE(fs::exists(parts));
 }
 
 TEST_F(StoppedNll, StopsOnASignalWithWhatItHasAndAsksForRequeueing) {
