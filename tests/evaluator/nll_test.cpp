@@ -46,8 +46,9 @@ TEST_F(NllProgram, GivesTheSameBitsForEveryImageOnOneTwoAndThreeRanks) {
 }
 
 // On grids to rounding; on adaptive steps, whose control amplifies it, by less than the solution errs: from one of the
-// same dequantisation and probes by a float64 network at 1e-8. At 1e-5 the error of this smooth network is mostly
-// float32's rounding as well; there the two are reported.
+// same dequantisation and probes by a float64 network at 1e-8. Where the lengths of the steps agree rounding alone is
+// left: in over a third of the images at 1e-3, in none with steps of any length. At 1e-5 float32's rounding moves this
+// network as far as the solver errs (in float64 4.3e-6): the bound is a few times the spread that was found, 6.4e-6.
 TEST_F(NllProgram, HardlyDependsOnTheBatchShape) {
   using Flags = std::vector<std::string>;
   using Bits = std::vector<double>;  // of each image
@@ -76,10 +77,13 @@ TEST_F(NllProgram, HardlyDependsOnTheBatchShape) {
   const std::vector<Bits> exact{bits_of(evaluated("plain.safetensors", "exact", exactly))};
   for (const std::string tolerance : {"1e-3", "1e-5"}) {
     const auto adaptive = at_shapes("shape" + tolerance, {"--atol=" + tolerance, "--rtol=" + tolerance});
-    const double spread = rms(differences(adaptive, adaptive)), error = rms(differences(adaptive, exact));
+    const std::vector<double> between = differences(adaptive, adaptive);
+    const double spread = rms(between), error = rms(differences(adaptive, exact));
+    const auto same = std::ranges::count_if(between, [](double value) { return value <= 1e-6; });
     std::cout << "          bits/dim at " << tolerance << ", rms: spread over net_batch 1, 7, 64 " << spread
-              << ", error " << error << "\n";
-    EXPECT_LT(spread, tolerance == "1e-3" ? error : 1e-4);
+              << ", error " << error << "; " << same << " of " << between.size() << " within 1e-6\n";
+    EXPECT_LT(spread, tolerance == "1e-3" ? error : 3e-5);
+    EXPECT_GE(4 * same, std::ssize(between));
   }
 }
 
