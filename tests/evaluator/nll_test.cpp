@@ -87,6 +87,23 @@ TEST_F(NllProgram, HardlyDependsOnTheBatchShape) {
   }
 }
 
+// A divergence by the program's flags, and of an image's Jacobian [64,64] by hand.
+struct HandDivergence {
+  std::vector<std::string> flags;
+  std::function<at::Tensor(const at::Tensor& jacobian, int64_t image)> of;
+};
+
+const HandDivergence kExact{{"--divergence=exact"},
+                            [](const at::Tensor& jacobian, int64_t) { return jacobian.trace(); }};
+
+// The mean of z^T J z over two probes of the image.
+const HandDivergence kTwoGaussians{
+    {"--divergence=gaussian", "--probes=2"}, [](const at::Tensor& jacobian, int64_t image) {
+      const auto id = static_cast<uint64_t>(image) << 16;
+      const at::Tensor z = flow::keyed_normal(5, Purpose::kProbe, id, 2, {64}).to(at::kDouble);
+      return (z.mm(jacobian) * z).sum() / 2;
+    }};
+
 // Weights whose output means a velocity by another path or objective, and that velocity by hand: F is the network's
 // output, `net` the network in float64.
 struct HandFlow {
@@ -94,6 +111,7 @@ struct HandFlow {
   double t_end, sigma0;
   using Net = std::function<at::Tensor(const at::Tensor& x, double t)>;
   std::function<at::Tensor(const Net& net, const at::Tensor& x, double t)> velocity;
+  HandDivergence divergence;  // any goes with any
   void write(const std::string& file) const {
     checkpoint::WeightsInfo info;
     flow::Path as_named;
@@ -108,31 +126,36 @@ struct HandFlow {
 };
 
 const HandFlow kHandFlows[] = {
-    {"ot_fm", "ot", "fm", 1, 1, [](const HandFlow::Net& net, const at::Tensor& x, double t) { return net(x, t); }},
+    {"ot_fm", "ot", "fm", 1, 1, [](const HandFlow::Net& net, const at::Tensor& x, double t) { return net(x, t); },
+     kExact},
     // The output is -S: v = beta/2 (x + S).
     {"vp_sm", "vp", "sm", 1 - 1e-5, 1,
      [](const HandFlow::Net& net, const at::Tensor& x, double t) {
        return (0.1 + 19.9 * (1 - t)) / 2 * (x - net(x, t));
-     }},
+     },
+     kExact},
     // The output is noise, the input scaled: v = sigma' F.
     {"ve_fm", "ve", "fm", 1 - 1e-5, 100,
      [](const HandFlow::Net& net, const at::Tensor& x, double t) {
        const double sigma = 0.02 * std::pow(5000, 1 - t);
        return -std::log(5000) * sigma * net(x / std::sqrt(sigma * sigma + 0.25), t);
-     }},
+     },
+     kTwoGaussians},
 };
 
-// Euler's three steps by hand: the network in float64, its divergence by central differences.
-TEST_F(NllProgram, IsTheLikelihoodOfEveryKindOfNetworkWithEachImagesLabel) {
+// Euler's three steps by hand: the network in float64, its Jacobian by central differences.
+TEST_F(NllProgram, IsTheLikelihoodOfEveryKindOfNetworkWithEachImagesLabelAndProbes) {
   models::UNet net(slow_unet(10), 2);
   net.eval();
   net.to(at::kDouble);
   const at::NoGradGuard no_grad;
   for (const HandFlow& hand : kHandFlows) {
     hand.write(path(hand.name));
-    std::istringstream lines(evaluated(hand.name, "hand_" + hand.name,
-                                       {"--solver=euler", "--steps=3", "--grid=uniform", "--divergence=exact",
-                                        "--precision=fp64", "--count=3", "--seed=5", "--check_images=2"}));
+    std::istringstream lines(
+        evaluated(hand.name, "hand_" + hand.name,
+                  hand.divergence.flags + std::vector<std::string>{"--solver=euler", "--steps=3", "--grid=uniform",
+                                                                   "--precision=fp64", "--count=3", "--seed=5",
+                                                                   "--check_images=2"}));
     std::string line;
     std::getline(lines, line);
     for (int64_t i = 0; i < 3; ++i) {
@@ -151,8 +174,8 @@ TEST_F(NllProgram, IsTheLikelihoodOfEveryKindOfNetworkWithEachImagesLabel) {
         const auto v = [&](const at::Tensor& at_x) { return hand.velocity(network, at_x, part * hand.t_end); };
         const double h = 1e-4;
         const at::Tensor moves = at::eye(64, at::kDouble).view({64, 1, 8, 8}) * h;
-        const double divergence = ((v(x + moves) - v(x - moves)) / (2 * h)).view({64, 64}).trace().item<double>();
-        log_p -= divergence * hand.t_end / 3;
+        const at::Tensor jacobian = ((v(x + moves) - v(x - moves)) / (2 * h)).view({64, 64});
+        log_p -= hand.divergence.of(jacobian, i).item<double>() * hand.t_end / 3;
         x = x - v(x) * hand.t_end / 3;
       }
       const double variance = hand.sigma0 * hand.sigma0;
