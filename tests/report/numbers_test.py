@@ -106,7 +106,7 @@ class Comparison(ReportTest):
         page = self.page_of(*[self.run_folder(name) for name in "abc"])
         self.assertEqual([group.get("class") for group in page.charts[0].iter(SVG + "g")], ["c0 d0", "c1 d0", "c2 d0"])
 
-    def test_fid_and_sweep_as_the_evaluator_writes_them(self):
+    def test_fid_and_sweep_are_tables_of_what_the_results_say(self):
         run = self.run_folder("a")
         fid = {"format_version": 1, "metric": "fid", "fid": {"min": 4, "mean": 5, "max": 7}, "kid": {"min": 0, "mean": 0.5, "max": 1}, "samples": 100,
                "repeats": [{"fid": 4, "nfe": 8}, {"fid": 6, "nfe": 12}], "reference_images": None, "rank_deficient": ["few"], "seconds": 1.5,

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 import os
 import re
@@ -17,6 +18,7 @@ BIN = Path(os.environ.get("CFM_BIN", ROOT / "build/cpu/bin"))
 TRAINING = ("--steps=8 --global_batch=16 --model_channels=32 --num_res_blocks=1 --warmup_steps=2 --precision=fp32 --log_every=1 "
             "--checkpoint_every=4 --keep_last=9 --val_every=4 --sample_every=4 --threads=1 --solver_steps=2")
 LIKELIHOOD = "--solver=dp5 --steps=2 --count=12 --net_batch=4 --check_images=0 --threads=1"
+SWEEP = "--sweep --sweep_nfe=2,4 --sweep_tolerances=1e-1 --count=8 --net_batch=8"
 
 
 def run(program, *arguments):
@@ -39,11 +41,13 @@ class RealRuns(ReportTest):
                 run("cfm_eval_nll", f"--run_dir={folder}", f"--data={self.folder / 'd/val'}", f"--step={step}", *LIKELIHOOD.split())
         run("cfm_sample", f"--run_dir={runs[0]}", "--count=3", "--net_batch=4", "--steps=16", f"--out={self.folder / 's.npz'}",
             f"--trajectories={runs[0] / 'trajectories-step_000000008.npz'}")
-        run("cfm_eval_fid", f"--samples={self.folder / 'd/val'}", f"--reference={self.folder / 'd/train'}", "--threads=1",
-            f"--features=digits:{ROOT / 'configs/digits/features.safetensors'}", f"--results_dir={runs[1] / 'results'}", "--tag=given")
+        digits = [f"--reference={self.folder / 'd/train'}", f"--features=digits:{ROOT / 'configs/digits/features.safetensors'}", "--threads=1"]
+        run("cfm_eval_fid", *digits, f"--samples={self.folder / 'd/val'}", f"--results_dir={runs[1] / 'results'}", "--tag=given")
+        run("cfm_eval_fid", *digits, f"--run_dir={runs[0]}", *SWEEP.split())
         page = self.page_of(*runs)
         self.check_likelihoods(runs)
         self.check_given_images(runs)
+        self.check_sweep(page, runs)
         self.check_losses(page, runs)
         self.check_images(page, runs)
         self.check_trajectories(page)
@@ -51,7 +55,8 @@ class RealRuns(ReportTest):
         self.assertIn("No FID of ot", page.text)
         self.assertIn("No trajectories of vp", page.text)
         self.assertIn("No FID of vp", page.text)
-        for name in ("overview", "flags", "held_out", "nll", "given", "straightness"):
+        self.assertIn("No sweep over solvers of vp", page.text)
+        for name in ("overview", "flags", "held_out", "nll", "given", "nfe", "straightness"):
             self.check_same_cells(name)
         # the default place, and a second time over the first
         for _ in range(2):
@@ -77,6 +82,19 @@ class RealRuns(ReportTest):
         result = (runs[1] / "results" / "fid-step_000000000-given.json").read_text()
         self.assertEqual(float(row["FID"]), float(re.search(r'"fid": \{\s*"min": ([0-9.e+-]+)', result)[1]))
         self.assertEqual([row["FID"] for row in csv.DictReader(io.StringIO(self.table("overview")))], ["", ""])
+
+    def check_sweep(self, page, runs):
+        """In the table and, a dot each, in two charts."""
+        (result,) = (runs[0] / "results").glob("fid_sweep-step_000000008-*.json")
+        curve = json.loads(result.read_text())["curve"]
+        self.assertEqual({point["solver"] for point in curve}, {"euler", "midpoint", "heun2", "rk4", "rk4_38", "dp5", "dopri5"})
+        rows = list(csv.DictReader(io.StringIO(self.table("nfe"))))
+        self.assertEqual([(row["run"], row["step"], row["solver"], row["rank-deficient"]) for row in rows], [("ot", "8", point["solver"], "yes") for point in curve])
+        for column, key in (("NFE", "nfe"), ("FID", "fid"), ("rms error", "rms_error")):
+            self.assertEqual([float(row[column]) for row in rows], [point[key] for point in curve])
+        for measure in ("FID", "rms error of the solution"):
+            (chart,) = [chart for chart in page.charts if chart.get("aria-label") == f"ot, step 8: {measure} against NFE"]
+            self.assertEqual(len(list(chart.iter("{http://www.w3.org/2000/svg}circle"))), len(curve))
 
     def check_losses(self, page, runs):
         rows = list(csv.DictReader(io.StringIO(self.table("held_out"))))
