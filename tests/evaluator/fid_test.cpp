@@ -51,6 +51,10 @@ TEST_F(EvalFid, IsSmallBetweenRealDigitsAndLargeForNoise) {
   const json real = result_of(flags + samples_flag(path("others.npz")), "real");
   const json same = result_of(flags + samples_flag(path("data")), "same");
   const json worst = result_of(flags + samples_flag(path("noise.npz")), "worst");
+  test::write_image_npz(path("reference.npz"), digit_bytes(0, 600));
+  const json of_npz =
+      result_of(digits() + " --reference=" + path("reference.npz") + samples_flag(path("others.npz")), "of_npz");
+  EXPECT_EQ(numbers_of(of_npz), numbers_of(real)) << "the reference of shards, as arr_0";
   const double traces = worst["fid"]["mean"];
   EXPECT_NEAR(same["fid"]["mean"].get<double>(), 0, 1e-6);
   EXPECT_GT(real["fid"]["mean"].get<double>(), 0.0);
