@@ -13,6 +13,9 @@ using nlohmann::json;
 using test::CommandResult;
 using test::digit_bytes;
 using test::has;
+
+const char* const kKeptClassifier = CFM_SOURCE_DIR "/configs/digits/features.safetensors";
+
 class EvalFidStatistics : public test::FidProgram {};
 
 // The digits as test::digit_bytes() has them.
@@ -24,10 +27,9 @@ levels = np.load(DIGITS)["images"].astype(np.int64)
 images = ((2 * levels + 1) * 128 // 17).astype(np.uint8)
 )";
 
-// The digits' classifier in PyTorch, written apart from the one that trains it.
-const char* const kPeer = R"(
+// The digits' classifier in PyTorch, written apart from the one that trains it: of the file FEATURES.
+const char* const kClassifier = R"(
 import torch
-from pytorch_fid.fid_score import calculate_frechet_distance
 from safetensors.numpy import load_file
 from torch.nn.functional import conv2d, linear, silu
 
@@ -37,7 +39,10 @@ def features(images):
     for i, stride in ((1, 1), (2, 2), (3, 1)):
         x = silu(conv2d(x, w[f"conv{i}.weight"], w[f"conv{i}.bias"], stride, 1))
     return linear(x.flatten(1), w["features.weight"], w["features.bias"]).numpy()
+)";
 
+const char* const kStatistics = R"(
+from pytorch_fid.fid_score import calculate_frechet_distance
 def statistics(images):
     f = features(images)
     return f.mean(0), np.cov(f, rowvar=False)
@@ -53,13 +58,17 @@ np.savez("nothing.npz", other=real[0])
 print(calculate_frechet_distance(*real, *others))
 )";
 
+std::string classifier_in_pytorch(const std::string& file) {
+  return kDigits + "FEATURES = '" + file + "'\n" + kClassifier;
+}
+
 // FID of the 600 others to the 600 real digits in pytorch-fid, between the features of this classifier in PyTorch.
 double fid_in_pytorch(const std::filesystem::path& folder, const std::string& classifier) {
-  return std::stod(tests::run_python(folder, kDigits + "FEATURES = '" + classifier + "'\n" + kPeer));
+  return std::stod(tests::run_python(folder, classifier_in_pytorch(classifier) + kStatistics));
 }
 
 TEST_F(EvalFidStatistics, OfOthersAreComparedWithAsPytorchFidDoes) {
-  const double expected = fid_in_pytorch(scratch().path(), CFM_SOURCE_DIR "/configs/digits/features.safetensors");
+  const double expected = fid_in_pytorch(scratch().path(), kKeptClassifier);
   const std::string flags = digits() + " --samples=" + path("others.npz");
   const json published = result_of(flags + " --reference=" + path("published.npz"), "published");
   EXPECT_NEAR(published["fid"]["mean"].get<double>(), expected, 1e-4 * expected);
@@ -101,6 +110,15 @@ TEST_F(EvalFidStatistics, AreBetweenFeaturesOfAClassifierThatTheScriptHasTrained
   const json result =
       result_of("--features=digits:" + classifier + " " + reference() + " --samples=" + path("others.npz"), "trained");
   EXPECT_NEAR(result["fid"]["mean"].get<double>(), expected, 1e-4 * expected);
+}
+
+// The kept classifier on the validation split, which it was not trained on.
+TEST_F(EvalFidStatistics, AreBetweenFeaturesOfAKeptClassifierThatTellsDigitsApart) {
+  const double percent = std::stod(tests::run_python(scratch().path(), classifier_in_pytorch(kKeptClassifier) + R"(
+logits = linear(silu(torch.from_numpy(features(images[1297:1497]))), w["logits.weight"], w["logits.bias"])
+print(100 * (logits.argmax(1).numpy() == np.load(DIGITS)["labels"][1297:1497]).mean())
+)"));
+  EXPECT_GE(percent, 98);
 }
 
 // An Inception network under random weights, assembled from pytorch-fid's blocks; FID and sFID of 12 digits to 12
