@@ -122,8 +122,8 @@ print(100 * (logits.argmax(1).numpy() == np.load(DIGITS)["labels"][1297:1497]).m
 }
 
 // An Inception network under random weights, assembled from pytorch-fid's blocks; FID and sFID of 12 digits to 12
-// others in numpy. There are fewer images than features: the trace of the covariances' root is the nuclear norm of the
-// centred features' products, without any root of a matrix.
+// others in numpy, and a file of statistics as ADM publishes them. There are fewer images than features: the trace of
+// the covariances' root is the nuclear norm of the centred features' products, without any root of a matrix.
 const char* const kInceptionPeer = R"(
 import pytorch_fid.inception, torch
 from safetensors.torch import save_file
@@ -146,6 +146,8 @@ def features(images):
         net((x - 128) / 128)
     return {name: tensor.double().numpy() for name, tensor in seen.items()}
 real, others = features(images[:12]), features(images[600:612])
+published = {"mu": real["pool"].mean(0), "mu_s": real["spatial"].mean(0)}
+np.savez("few_published.npz", **published, sigma=np.cov(real["pool"].T), sigma_s=np.cov(real["spatial"].T))
 for name in ("pool", "spatial"):
     a, b = real[name], others[name]
     mean = ((a.mean(0) - b.mean(0)) ** 2).sum()
@@ -153,7 +155,7 @@ for name in ("pool", "spatial"):
     print(mean + ((a**2).sum() + (b**2).sum() - 2 * np.linalg.svd(a @ b.T, compute_uv=False).sum()) / 11)
 )";
 
-TEST_F(EvalFidStatistics, OfAnInceptionNetworkGiveFidAndSfidOnAnyRanksAndFromTheCache) {
+TEST_F(EvalFidStatistics, OfAnInceptionNetworkGiveFidAndSfidOnAnyRanksFromTheCacheAndFromAFile) {
   std::istringstream printed(tests::run_python(scratch().path(), kDigits + kInceptionPeer));
   double fid = 0, sfid = 0;
   printed >> fid >> sfid;
@@ -162,11 +164,13 @@ TEST_F(EvalFidStatistics, OfAnInceptionNetworkGiveFidAndSfidOnAnyRanksAndFromThe
   std::filesystem::create_directories(path("few"));
   test::write_image_shard(path("few/train.h5"), digit_bytes(0, 12));
   test::write_image_npz(path("few.npz"), digit_bytes(600, 12));
-  const std::string flags = "--features=inception:" + path("inception.safetensors") + " --reference=" + path("few") +
-                            " --samples=" + path("few.npz");
-  const json two = result_of(flags, "two", 2), cached = result_of(flags, "cached");
+  const std::string flags =
+      "--features=inception:" + path("inception.safetensors") + " --samples=" + path("few.npz") + " --reference=";
+  const json two = result_of(flags + path("few"), "two", 2), cached = result_of(flags + path("few"), "cached");
+  const json published = result_of(flags + path("few_published.npz"), "published_few");
   for (const auto& [name, expected] : {std::pair<std::string, double>{"fid", fid}, {"sfid", sfid}}) {
     EXPECT_NEAR(two[name]["mean"].get<double>(), expected, 1e-3 * expected) << name;
+    EXPECT_NEAR(published[name]["mean"].get<double>(), expected, 1e-3 * expected) << name;
     EXPECT_GE(two["rank_deficient"].size(), 2U);
   }
   EXPECT_EQ(numbers_of(two), numbers_of(cached)) << "on one rank, with the reference of two";
