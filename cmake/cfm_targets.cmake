@@ -22,13 +22,13 @@ function(cfm_program name)
   endif()
 endfunction()
 
-# cfm_test(flow/path_test DEPS flow [RANKS 1 2 3 4] [LABELS gpu]): one GoogleTest binary and its ctest entries, run under
-# mpirun where RANKS are given. One thread each, and never two tests at once: they would fight for the cores.
+# cfm_test(flow/path_test DEPS flow [RANKS 1 2 3 4] [LABELS gpu] [SERIAL]): one GoogleTest binary and its ctest entries, run under
+# mpirun where RANKS are given, one thread each. SERIAL: never beside another test, for those whose subject is time.
 # LABELS gpu: in preset cuda it runs on the GPUs (CFM_TEST_DEVICE=cuda, which the test reads), on no more ranks than there are GPUs
 # (CFM_TEST_GPUS), without its suites called ...OnCpu. In other presets it is a test like any other. Suites called ...OnSeveralRanks
 # are left out on one rank.
 function(cfm_test name)
-  cmake_parse_arguments(arg "" "TIMEOUT" "DEPS;RANKS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "SERIAL" "TIMEOUT" "DEPS;RANKS;LABELS" ${ARGN})
   string(REPLACE "/" "_" target ${name})
   add_executable(${target} ${name}.cpp)
   target_compile_options(${target} PRIVATE ${CFM_WARNINGS})
@@ -75,6 +75,6 @@ function(cfm_test name)
       continue()
     endif()
     add_test(NAME ${test} COMMAND ${launch} $<TARGET_FILE:${target}> ${left_out})
-    set_tests_properties(${test} PROPERTIES PROCESSORS ${processors} TIMEOUT ${timeout} ENVIRONMENT "${environment}" LABELS "${arg_LABELS}")
+    set_tests_properties(${test} PROPERTIES RUN_SERIAL ${arg_SERIAL} PROCESSORS ${processors} TIMEOUT ${timeout} ENVIRONMENT "${environment}" LABELS "${arg_LABELS}")
   endforeach()
 endfunction()

@@ -90,7 +90,10 @@ void EvaluationMetrics::forget(const Told& told) {
   if (in_folder()) fs::remove(file_in_folder(told.file), stays);
 }
 
-bool EvaluationMetrics::in_folder() const { return fs::is_directory(config_.textfile); }
+bool EvaluationMetrics::in_folder() const {
+  std::error_code none;
+  return fs::is_directory(config_.textfile, none);
+}
 fs::path EvaluationMetrics::file_in_folder(const ResultFile& file) const {
   return config_.textfile / (metrics::file_name_of(run_) + "-" + file.name() + ".prom");
 }

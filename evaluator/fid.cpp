@@ -66,8 +66,8 @@ std::optional<Json> measured_repeat(int64_t repeat, const FidJob& job, const Fid
     }
     result["first_sample"] = pass.first;
     try {
-      result.update(
-          to_json(measure(*set, inputs.reference, job.sampling.seed, job.kid, [&stop] { stop.throw_if_asked(); })));
+      result.update(to_json(measure(*set, inputs.reference, job.sampling.seed, job.kid, job.neighbours,
+                                    [&stop] { stop.throw_if_asked(); })));
     } catch (const Stopped&) {
       stopped = true;
     }
@@ -257,6 +257,7 @@ Problems FidJob::validate() const {
   if (kid.subsets < 1) problems.push_back("--kid_subsets=" + std::to_string(kid.subsets) + ": expected at least 1");
   if (kid.subset_size < 2)
     problems.push_back("--kid_subset_size=" + std::to_string(kid.subset_size) + ": expected at least 2");
+  if (neighbours < 1) problems.push_back("--neighbours=" + std::to_string(neighbours) + ": expected at least 1");
   if (reference_features < 2)
     problems.push_back("--reference_features=" + std::to_string(reference_features) + ": expected at least 2");
   if (!keep_samples.empty() && keep_samples.extension() != ".npz")

@@ -10,6 +10,7 @@
 #include "data/hdf5_process.h"
 #include "evaluator/evaluation_metrics.h"
 #include "evaluator/kernel_distance.h"
+#include "evaluator/measures.h"
 #include "evaluator/network_flow.h"
 #include "evaluator/reference.h"
 #include "evaluator/sweep_config.h"
@@ -31,6 +32,7 @@ struct FidJob {
   std::string reference;                        // evaluator/reference.h
   int64_t reference_features = kReferenceKept;  // of which KID, precision and recall know
   KernelConfig kid;
+  int64_t neighbours = kNeighbours;    // of precision and recall
   Problems without_reference_images;   // of flags that do nothing if the reference holds statistics alone
   std::string features;                // evaluator/feature_network.h
   std::filesystem::path keep_samples;  // .npz of the first repeat's samples; empty: none

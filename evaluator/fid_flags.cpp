@@ -22,6 +22,9 @@ DEFINE_string(
     labels, "",
     "samples: all (classes in turn), none (the null class), one class, or a list 0,3,7 taken in turn; empty: all "
     "if the network has classes");
+DEFINE_string(quantise, "uniform",
+              "samples: how an image y in [-1,1] becomes bytes, rounded down: uniform, 128 (y + 1), the inverse of "
+              "training's map; adm, 127.5 (y + 1); edm, 127.5 y + 128, as these two do");
 DEFINE_string(keep_samples, "",
               "samples: FILE.npz, where to keep those of the first repeat, as ADM's evaluator reads it");
 DEFINE_string(reference, "",
@@ -34,6 +37,8 @@ DEFINE_int64(reference_features, cfm::evaluator::kReferenceKept,
              "reference: so many of its images, evenly spaced, are what KID, precision and recall compare with");
 DEFINE_int64(kid_subsets, 100, "reference: pairs of subsets that KID is the mean over");
 DEFINE_int64(kid_subset_size, 1000, "reference: images of each of KID's subsets, fewer where there are fewer");
+DEFINE_int64(neighbours, cfm::evaluator::kNeighbours,
+             "reference: of precision and recall: a neighbourhood reaches to the so-many-th nearest");
 DEFINE_string(watch, "",
               "watching: in place of --run_dir: a run that is being trained, each of whose checkpoints is evaluated as "
               "it comes; several jobs share them");
@@ -81,14 +86,15 @@ Problems unused(const FidJob& job) {
     for (const std::string& problem : unused_flags(flags, why)) problems.push_back(problem);
   };
   if (!job.draws()) {
-    add({"step", "weights", "repeats", "labels", "net_batch", "solver", "steps", "grid", "atol", "rtol", "step_control",
-         "max_nfe"},
+    add({"step", "weights", "repeats", "labels", "quantise", "net_batch", "solver", "steps", "grid", "atol", "rtol",
+         "step_control", "max_nfe"},
         "--samples=" + job.samples + " are there already. Leave it out");
   } else if (job.sweep) {
     add({"solver", "steps", "atol", "rtol"},
         "--sweep takes every solver, with --sweep_nfe and --sweep_tolerances. Leave it out");
     add({"repeats"}, "--sweep draws one set of samples with each solver. Leave it out");
-    add({"kid_subsets", "kid_subset_size", "reference_features"}, "--sweep measures the FID alone. Leave it out");
+    add({"kid_subsets", "kid_subset_size", "reference_features", "neighbours"},
+        "--sweep measures the FID alone. Leave it out");
     if (job.sweep_over.tolerances.empty())
       add({"step_control", "max_nfe"}, "--sweep without --sweep_tolerances leaves dopri5 out. Leave it out too");
   } else {
@@ -122,11 +128,13 @@ FidJob fid_job_from_flags() {
   job.sampling.ode = ode_from_flags();
   job.sampling.net_batch = FLAGS_net_batch;
   job.sampling.seed = FLAGS_seed;
+  job.sampling.quantise = FLAGS_quantise;
   job.reference = FLAGS_reference;
   job.reference_features = FLAGS_reference_features;
   job.kid = {FLAGS_kid_subsets, FLAGS_kid_subset_size};
+  job.neighbours = FLAGS_neighbours;
   job.without_reference_images =
-      unused_flags({"reference_features", "kid_subsets", "kid_subset_size"},
+      unused_flags({"reference_features", "kid_subsets", "kid_subset_size", "neighbours"},
                    "--reference=" + FLAGS_reference +
                        " holds statistics alone, no images for KID, precision and recall. Leave it out, or give a "
                        "--reference with images");

@@ -56,6 +56,7 @@ Json settings_of(const FidPlan& plan, const FidJob& job, int threads, const FidI
     settings["labels"] = labels_text(job, inputs.weights->info.model);
     settings["solver"] = solver_json(job, plan.sampling.ode);
     settings["net_batch"] = plan.sampling.net_batch;
+    if (plan.sampling.quantise != flow::kQuantisations[0].name) settings["quantise"] = plan.sampling.quantise;
   }
   const FeatureNetwork& network = inputs.features;
   settings["reference"] = identity_json(inputs.reference.identity);
@@ -63,6 +64,7 @@ Json settings_of(const FidPlan& plan, const FidJob& job, int threads, const FidI
   if (!job.sweep && inputs.reference.images) {
     settings["reference"]["features_kept"] = job.reference_features;
     settings["kid"] = {{"subsets", job.kid.subsets}, {"subset_size", job.kid.subset_size}};
+    if (job.neighbours != kNeighbours) settings["neighbours"] = job.neighbours;
   }
   settings["features"] = {
       {"name", network.name}, {"xxh3_128", network.hash}, {"dimensions", network.dimensions}, {"input", network.input}};

@@ -132,6 +132,8 @@ Json numbers_json(const Json& repeats, const FidPlan& plan, const FidInputs& inp
   numbers["rank_deficient"] = deficiencies(plan, inputs);
   if (!reference.kept.defined())
     numbers["not_measured"] = "kid, precision and recall: the reference has statistics alone, no images";
+  else if (!numbers.contains("precision"))
+    numbers["not_measured"] = "precision and recall: they look for more neighbours than there are (--neighbours)";
   return numbers;
 }
 
@@ -141,9 +143,11 @@ Json result_json(const Json& numbers, const FidPlan& plan, const FidJob& job, co
   result.update(numbers);
   result["settings"] = plan.settings;
   result["command"] = launched(job.command, machine.ranks);
-  result["protocol"] = {{"quantisation", inputs.weights ? "floor(128 (y + 1)) clamped to 0..255" : "bytes as given"},
-                        {"features", inputs.features.name + ": " + inputs.features.input},
-                        {"statistics", "mean and covariance (n - 1) in float64"}};
+  result["protocol"] = {
+      {"quantisation", inputs.weights ? flow::quantisation(plan.sampling.quantise).formula : "bytes as given"},
+      {"neighbours", job.neighbours},
+      {"features", inputs.features.name + ": " + inputs.features.input},
+      {"statistics", "mean and covariance (n - 1) in float64"}};
   result[inputs.weights ? "weights" : "images"] = samples_json(inputs);
   const Reference& reference = inputs.reference;
   result["reference"] = {{"from", reference.what},

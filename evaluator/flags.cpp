@@ -15,6 +15,9 @@ DEFINE_string(
     labels, "",
     "samples: all (classes in turn), none (the null class), one class, or a list 0,3,7 taken in turn; empty: all "
     "if the network has classes");
+DEFINE_string(quantise, "uniform",
+              "samples: how an image y in [-1,1] becomes bytes, rounded down: uniform, 128 (y + 1), the inverse of "
+              "training's map; adm, 127.5 (y + 1); edm, 127.5 y + 128, as these two do");
 DEFINE_string(out, "samples.png",
               "output: FILE.png, a grid; or FILE.npz, arr_0 uint8 NHWC and arr_1 labels, as ADM's evaluator reads it");
 DEFINE_string(
@@ -78,6 +81,7 @@ SampleJob sample_job_from_flags() {
   job.sampling.ode = ode_from_flags();
   job.sampling.net_batch = FLAGS_net_batch;
   job.sampling.seed = FLAGS_seed;
+  job.sampling.quantise = FLAGS_quantise;
   job.device = FLAGS_device;
   job.threads = FLAGS_threads;
   check_no_problems(unused(job));

@@ -14,7 +14,7 @@ Json json_of(const ScoreOverSplits& score) {
 }  // namespace
 
 Measures measure(const FeatureSet& samples, const Reference& reference, uint64_t seed, const KernelConfig& kid,
-                 const std::function<void()>& before_each) {
+                 int64_t neighbours, const std::function<void()>& before_each) {
   Measures measures;
   measures.fid = frechet_distance(samples.features->gaussian(), *reference.features);
   if (samples.spatial && reference.spatial)
@@ -23,8 +23,8 @@ Measures measure(const FeatureSet& samples, const Reference& reference, uint64_t
   measures.score_adm = inception_score_by_size(samples.logits, kScoreSplitImages);
   if (!reference.kept.defined()) return measures;
   measures.kid = kernel_distance(samples.kept, reference.kept, seed, kid, before_each);
-  if (std::min(samples.kept.size(0), reference.kept.size(0)) > kNeighbours)
-    measures.precision_recall = precision_recall(samples.kept, reference.kept, kNeighbours, before_each);
+  if (std::min(samples.kept.size(0), reference.kept.size(0)) > neighbours)
+    measures.precision_recall = precision_recall(samples.kept, reference.kept, neighbours, before_each);
   return measures;
 }
 

@@ -30,7 +30,7 @@ struct Measures {
 // REQUIRES: rank 0; 2 samples at least, whose logits and features were kept. `seed` keys KID's subsets. `before_each`
 // is called between the parts of KID, precision and recall, which take longest: what it throws ends the work.
 Measures measure(const FeatureSet& samples, const Reference& reference, uint64_t seed, const KernelConfig& kid,
-                 const std::function<void()>& before_each);
+                 int64_t neighbours, const std::function<void()>& before_each);
 
 // {"fid": ..., "sfid": null or number, "is_10_splits": {"mean","deviation"}, ...}
 Json to_json(const Measures& measures);

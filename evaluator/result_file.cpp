@@ -2,6 +2,7 @@
 
 #include <array>
 #include <ctime>
+#include <set>
 
 #include "base/durable_file.h"
 #include "base/hash.h"
@@ -21,12 +22,16 @@ std::string tag_of(const Json& settings) {
 }
 
 void check_same_settings(const Json& found, const Json& ours, const std::string& where) {
+  std::set<std::string> names;
+  for (const Json* settings : {&found, &ours})
+    for (const auto& [name, value] : settings->items()) names.insert(name);
+  const auto value_in = [](const Json& settings, const std::string& name) {
+    return settings.contains(name) ? settings.at(name).dump() : "none";
+  };
   std::string differences;
-  for (const auto& [name, value] : ours.items()) {
-    const auto other = found.find(name);
-    if (other == found.end() || *other != value)
-      differences +=
-          "\n  " + name + ": there " + (other == found.end() ? "none" : other->dump()) + ", here " + value.dump();
+  for (const std::string& name : names) {
+    const std::string there = value_in(found, name), here = value_in(ours, name);
+    if (there != here) differences += "\n  " + name + ": there " + there + ", here " + here;
   }
   check(differences.empty(), where + " is of other settings; give another --tag, or leave it out." + differences);
 }

@@ -21,6 +21,17 @@ at::Tensor to_model_space(const at::Tensor& bytes, const at::Tensor& u) {
   return at::add((u * parts).floor_(), bytes, parts).mul_(1 / (128 * parts)).sub_(1);
 }
 
-at::Tensor to_bytes(const at::Tensor& y) { return ((y + 1) * 128).floor_().clamp_(0, 255).to(at::kByte); }
+const Quantisation& quantisation(const std::string& name) {
+  std::string names;
+  for (const Quantisation& one : kQuantisations) {
+    if (name == one.name) return one;
+    names += (names.empty() ? "" : ", ") + std::string(one.name);
+  }
+  throw Error("--quantise=" + name + ": expected one of " + names + ".");
+}
+
+at::Tensor to_bytes(const at::Tensor& y, const Quantisation& by) {
+  return ((y + by.before) * by.scale + by.after).floor_().clamp_(0, 255).to(at::kByte);
+}
 
 }  // namespace cfm::flow

@@ -8,7 +8,6 @@
 #include <optional>
 
 #include "flow/draws.h"
-#include "flow/pixels.h"
 #include "flow/solve.h"
 
 namespace cfm::flow {
@@ -16,6 +15,11 @@ namespace cfm::flow {
 Problems SampleConfig::validate(const std::string& steps_flag) const {
   Problems problems = ode.validate(steps_flag);
   if (net_batch < 1) problems.push_back("--net_batch=" + std::to_string(net_batch) + ": expected at least 1.");
+  try {
+    quantisation(quantise);
+  } catch (const Error& e) {
+    problems.emplace_back(e.what());
+  }
   return problems;
 }
 
@@ -24,6 +28,7 @@ void draw_samples(const SampleVelocity& velocity, const SampleConfig& config, in
                   const std::function<void(const SampledImage&)>& done) {
   check_no_problems(config.validate());
   assert(first >= 0 && count >= 0);
+  const Quantisation& by = quantisation(config.quantise);
   const Field field{[&](const Points& points, bool) {
     return Slope{velocity(points.x, points.t, points.samples), {}};
   }};
@@ -37,7 +42,7 @@ void draw_samples(const SampleVelocity& velocity, const SampleConfig& config, in
                     },
                     .done =
                         [&](const Solved& solved) {
-                          done({solved.sample, solved.x, to_bytes(solved.x).cpu(), solved.nfe});
+                          done({solved.sample, solved.x, to_bytes(solved.x, by).cpu(), solved.nfe});
                         }};
   solve(field, config.ode, 0, config.ode.t_end, config.net_batch, queue);
 }

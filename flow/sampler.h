@@ -5,8 +5,10 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <string>
 
 #include "flow/ode.h"
+#include "flow/pixels.h"
 #include "flow/velocity.h"
 
 namespace cfm::flow {
@@ -16,6 +18,7 @@ struct SampleConfig {
   int64_t net_batch = 64;
   uint64_t seed = 0;
   double sigma0 = 1;  // width of the noise to begin with: sigma0(path), as ode.t_end is t_end(path)
+  std::string quantise = kQuantisations[0].name;  // flow/pixels.h
   Problems validate(const std::string& steps_flag = "--steps") const;
 };
 

@@ -74,10 +74,10 @@ void exit_soon_at_the_latest(ExitCode code) {
 }
 
 void end_all_ranks(const std::string& text, ExitCode code) {
-  write_exit_file(code);
   write_to_stderr(text + "\n");
+  exit_soon_at_the_latest(code);  // also if a file system hangs
+  write_exit_file(code);
   std::this_thread::sleep_for(std::chrono::milliseconds(200));  // mpirun drops what it has not forwarded yet
-  exit_soon_at_the_latest(code);
   MPI_Abort(MPI_COMM_WORLD, static_cast<int>(code));
   ::_exit(static_cast<int>(code));
 }

@@ -137,7 +137,10 @@ int run_mpi_main(int argc, char** argv, const std::function<ExitCode(MpiSession&
   try {
     session.emplace(&argc, &argv);
   } catch (const Error& error) {  // ranks that did not find each other: the launcher's first one speaks
-    if (launched_rank() == 0) print_error(error.what());
+    if (launched_rank() == 0) {
+      print_error(error.what());
+      write_exit_file(error.exit_code());
+    }
     return static_cast<int>(error.exit_code());
   }
   ExitCode code = ExitCode::kDone;

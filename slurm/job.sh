@@ -204,7 +204,7 @@ refusals() {
 # A launcher that kills the other ranks may return 137 for them: what a rank has said on this node counts, or else a refusal in the run's folder.
 believe_the_program() {
   local said=""
-  [ -z "${CFM_EXIT_FILE:-}" ] || { said=$(<"$CFM_EXIT_FILE"); rm -f "$CFM_EXIT_FILE"; }
+  [ ! -e "${CFM_EXIT_FILE:-}" ] || said=$(<"$CFM_EXIT_FILE")
   case $code in 0 | 2 | 75) return ;; esac
   case $said in 0 | 2 | 75) code=$said ;; *) [ -z "$(refusals)" ] || code=2 ;; esac
 }
@@ -241,6 +241,7 @@ finish() {
 on_term() {
   [ -z "$step" ] || kill -"$stop_signal" "$step" 2>/dev/null
   forget_targets
+  rm -f "${CFM_EXIT_FILE:-}"
   local does; does=$(slurm_does)
   log "Slurm ends the job: $does"
   case $does in
@@ -253,12 +254,12 @@ run_job() {  # PROGRAM FLAGS...
   count_start
   trap 'stopped=$SECONDS; log "stopped by the scheduler"; [ -z "$step" ] || kill -"$stop_signal" "$step" 2>/dev/null' USR1
   trap on_term TERM
-  trap forget_targets EXIT
+  trap 'forget_targets; rm -f "${CFM_EXIT_FILE:-}"' EXIT
   clear_pmix
   failures_before=$(wc -l 2>/dev/null <"$keep/failures.jsonl") || failures_before=0
   code=75
   if [ -z "$stopped" ]; then
-    CFM_EXIT_FILE=$(mktemp) && export CFM_EXIT_FILE
+    CFM_EXIT_FILE=$(mktemp -t cfm-exit-code-XXXXXX) && export CFM_EXIT_FILE
     launch "$@"
     [ -z "$stopped" ] || kill -"$stop_signal" "$step"  # it came in between
     wait_for_step

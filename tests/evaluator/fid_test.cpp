@@ -86,6 +86,17 @@ TEST_F(EvalFid, OtherProtocolsOfKidPrecisionAndRecallAreSaidInTheResult) {
   EXPECT_NE(small["precision"], usual["precision"]);
   EXPECT_NEAR(small["kid"]["mean"].get<double>(), usual["kid"]["mean"].get<double>(),
               10 * small["repeats"][0]["kid"]["deviation"].get<double>());
+  const json close = result_of(common + " --neighbours=1", "close");
+  EXPECT_EQ(close["settings"]["neighbours"], 1);
+  EXPECT_EQ(close["fid"], usual["fid"]);
+  EXPECT_LT(close["precision"]["mean"], usual["precision"]["mean"]);  // the neighbourhoods are smaller
+  EXPECT_LT(close["recall"]["mean"], usual["recall"]["mean"]);
+  const CommandResult other = run(common + " --tag=close " + results());
+  EXPECT_EQ(other.exit_code, 2) << "a result of other settings: " << other.output;
+  EXPECT_TRUE(has(other.output, {"neighbours: there 1, here none"}));
+  const json none = result_of(common + " --neighbours=600", "none");  // of 600 images
+  EXPECT_FALSE(none.contains("precision"));
+  EXPECT_TRUE(has(none["not_measured"].get<std::string>(), {"precision and recall", "--neighbours"}));
 }
 
 // 2 repeats of 2 blocks each.
@@ -209,6 +220,15 @@ TEST_F(EvalFid, OfKeptSamplesIsThatOfTheDrawnOnesHoweverTheyLie) {
   }
   EXPECT_EQ(drawn["rank_deficient"].size(), 1U);  // 100 samples for 32 dimensions
   EXPECT_EQ(drawn["protocol"]["quantisation"], "floor(128 (y + 1)) clamped to 0..255");
+
+  const json by_edm = result_of(
+      "--weights_file=" + path("classes.safetensors") + " " + common +
+          " --count=100 --repeats=1 --solver=euler --steps=2 --quantise=edm --keep_samples=" + path("edm.npz"),
+      "edm");
+  EXPECT_EQ(by_edm["protocol"]["quantisation"], "floor(127.5 y + 128) clamped to 0..255");
+  EXPECT_NE(by_edm["fid"], drawn["fid"]);
+  const std::vector<uint8_t> others = data::read_npz(path("edm.npz")).at("arr_0").bytes;
+  for (size_t i = 0; i < bytes.size(); ++i) ASSERT_LE(std::abs(bytes[i] - others[i]), 1) << i;
 }
 
 TEST_F(EvalFid, TakesTheFirstImagesOfOthersIfACountIsGiven) {

@@ -234,6 +234,7 @@ TEST_F(SampleProgram, RefusesWhatWouldNotWorkAtOnceWithExitCode2) {
       {run_dir + " --out=" + path("x.gif"), {"--out=", ".png"}},
       {run_dir + out + " --count=0", {"--count=0"}},
       {run_dir + out + " --solver=dopri", {"--solver=dopri", "midpoint"}},
+      {run_dir + out + " --quantise=nearest", {"--quantise=nearest", "uniform, adm, edm"}},
       {run_dir + out + " --labels=1", {"--labels=1", "no classes"}},
       {run_dir + out + " --device=tpu", {"tpu"}},
       {run_dir + out + " --colums=3", {"--colums", "--columns"}},
@@ -276,23 +277,32 @@ TEST_F(SampleProgram, ExplainsItselfOnAScreen) {
   EXPECT_LT(std::count(result.output.begin(), result.output.end(), '\n'), 60);
 }
 
-TEST_F(SampleProgram, TrajectoriesBeginAtTheNoiseAndEndAtTheSamples) {
-  const std::string arguments =
-      "--weights_file=" + path("plain.safetensors") + " --steps=8 --net_batch=6 --count=4 --seed=5";
-  sampled(arguments + " --trajectories=" + path("t.npz"), "s.npz", 2);
-  // The file is stored, not deflated: x [4,9,1,8,8] lies in it where the first sample's noise does.
+TEST_F(SampleProgram, TrajectoriesBeginAtTheNoiseAndEndAtTheSamplesHoweverTheseBecomeBytes) {
+  const auto bytes_by = [](const std::string& quantise, const at::Tensor& y) {
+    const at::Tensor levels = quantise == "uniform" ? (y + 1) * 128
+                              : quantise == "adm"   ? (y + 1) * 127.5
+                                                    : y * 127.5 + 128;
+    return levels.floor().clamp(0, 255).to(at::kByte).contiguous();
+  };
   const at::Tensor noise = flow::keyed_normal(5, Purpose::kSampleNoise, 0, 4, {1, 8, 8});
-  const std::string traced = bytes_of(path("t.npz"));
-  const size_t at = traced.find(std::string(reinterpret_cast<const char*>(noise.const_data_ptr<float>()), 256));
-  std::vector<float> values(size_t{4} * 9 * 64);
-  ASSERT_TRUE(at != std::string::npos && at + values.size() * sizeof(float) <= traced.size());
-  std::memcpy(values.data(), traced.data() + at, values.size() * sizeof(float));
-  const at::Tensor x = at::tensor(values).view({4, 9, 1, 8, 8});
-  EXPECT_TRUE(x.select(1, 0).equal(noise));
-  const at::Tensor ends = flow::to_bytes(x.select(1, 8)).contiguous();  // one channel: NCHW is NHWC
-  const data::NumpyArray images = data::read_npz(path("s.npz")).at("arr_0");
-  ASSERT_EQ(images.bytes.size(), ends.nbytes());
-  EXPECT_EQ(std::memcmp(ends.const_data_ptr<uint8_t>(), images.bytes.data(), images.bytes.size()), 0);
+  for (const std::string quantise : {"uniform", "adm", "edm"}) {
+    SCOPED_TRACE(quantise);
+    const std::string arguments = "--weights_file=" + path("plain.safetensors") + " --steps=8 --net_batch=6 --count=4" +
+                                  " --seed=5 --quantise=" + quantise;
+    sampled(arguments + " --trajectories=" + path("t.npz"), "s.npz", 2);
+    // The file is stored, not deflated: x [4,9,1,8,8] lies in it where the first sample's noise does.
+    const std::string traced = bytes_of(path("t.npz"));
+    const size_t at = traced.find(std::string(reinterpret_cast<const char*>(noise.const_data_ptr<float>()), 256));
+    std::vector<float> values(size_t{4} * 9 * 64);
+    ASSERT_TRUE(at != std::string::npos && at + values.size() * sizeof(float) <= traced.size());
+    std::memcpy(values.data(), traced.data() + at, values.size() * sizeof(float));
+    const at::Tensor x = at::tensor(values).view({4, 9, 1, 8, 8});
+    EXPECT_TRUE(x.select(1, 0).equal(noise));
+    const at::Tensor ends = bytes_by(quantise, x.select(1, 8));  // one channel: NCHW is NHWC
+    const data::NumpyArray images = data::read_npz(path("s.npz")).at("arr_0");
+    ASSERT_EQ(images.bytes.size(), ends.nbytes());
+    EXPECT_EQ(std::memcmp(ends.const_data_ptr<uint8_t>(), images.bytes.data(), images.bytes.size()), 0);
+  }
 }
 
 TEST_F(SampleProgram, TrajectoriesGoToAnNpz) {

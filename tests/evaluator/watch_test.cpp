@@ -66,8 +66,10 @@ class Watch : public testing::Test {
   // As a job of another machine leaves it, or beats it.
   void put_foreign_claim(int64_t step, int beat) const {
     fs::create_directories(run_ / "results");
-    put_bytes(result(step, "claim"),
+    const fs::path written = result(step, "claim.new");  // a reader never sees half of it
+    put_bytes(written,
               "id=abc\nhost=n77\nspace=x\nprocess=4711-9\njob=\nattempt=0\nbeat=" + std::to_string(beat) + "\n");
+    fs::rename(written, result(step, "claim"));
   }
   static void wait_for(Running& job, const std::function<bool()>& what) {
     while (!job.ended() && !what()) std::this_thread::sleep_for(milliseconds(20));

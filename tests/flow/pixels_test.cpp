@@ -7,6 +7,9 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/philox.h"
@@ -47,6 +50,23 @@ TEST(Pixels, EveryByteRoundTripsForAMillionDrawnOffsets) {
   fill_uniform(u, {5, Purpose::kDequantise, 0});
   const at::Tensor bytes = all_bytes().expand({4096, 1, 16, 16});
   EXPECT_TRUE(to_bytes(to_model_space(bytes, at::tensor(u, at::kFloat).view({4096, 1, 16, 16}))).equal(bytes));
+}
+
+// By hand: what guided-diffusion and EDM write as `((y + 1) * 127.5).clamp(0, 255)` and `(127.5 * y + 128).clip(0,
+// 255)`, then cut to uint8.
+TEST(Pixels, BecomeBytesAsOthersMakeThemIfAsked) {
+  const at::Tensor y = at::tensor({-1.5, -1.0, -0.992, 0.0, 0.25, 0.999, 1.0, 1.5}, at::kDouble).view({1, 1, 2, 4});
+  const std::map<std::string, std::vector<int>> bytes{{"uniform", {0, 0, 1, 128, 160, 255, 255, 255}},
+                                                      {"adm", {0, 0, 1, 127, 159, 254, 255, 255}},
+                                                      {"edm", {0, 0, 1, 128, 159, 255, 255, 255}}};
+  for (const auto& [name, expected] : bytes)
+    EXPECT_TRUE(to_bytes(y, quantisation(name)).flatten().equal(at::tensor(expected, at::kByte))) << name;
+  try {
+    quantisation("nearest");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(std::string(e.what()), "--quantise=nearest: expected one of uniform, adm, edm.");
+  }
 }
 
 TEST(Pixels, TheMapIsTheDocumentedFormula) {

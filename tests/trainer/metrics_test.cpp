@@ -167,7 +167,7 @@ TEST_F(WatchedRun, HasDataForEveryPanelOfEveryDashboardAndEveryRule) {
   for (const nlohmann::json& rule : rules) {
     const std::string asked = rule.at("query"), title = rule.at("name");
     const std::string text = rule.at("type") == "recording" ? title + " " + asked : asked;
-    const std::regex word(R"((run:)?cfm_\w+(:\w+)?)");
+    const std::regex word(R"((\w+:)?cfm_\w+(:\w+)?)");
     for (std::sregex_iterator one(text.begin(), text.end(), word), end; one != end; ++one) {
       const std::string name = one->str();
       EXPECT_TRUE(Prometheus::wait_for([&] { return !prometheus.ask(name).empty(); })) << title << " names " << name;
