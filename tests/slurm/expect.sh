@@ -39,10 +39,12 @@ starts_again() {  # JOB LOG NTH
   local end=$((SECONDS + 60)) pending=""
   until grep -q "start $3 on" "$2"; do
     [ $SECONDS -lt $end ] || fail "job $1 has not come back for its start $3"
-    if [ -n "$pending" ] && [ $((SECONDS - pending)) -ge 5 ]; then
-      scontrol update jobid="$1" StartTime=now 2>/dev/null || true
-    elif [ -z "$pending" ] && state_is "$1" PENDING; then
+    if ! state_is "$1" PENDING; then
+      pending=""  # what it waited for before an earlier start does not count
+    elif [ -z "$pending" ]; then
       pending=$SECONDS
+    elif [ $((SECONDS - pending)) -ge 5 ]; then
+      scontrol update jobid="$1" StartTime=now 2>/dev/null || true
     fi
     sleep 0.3
   done
