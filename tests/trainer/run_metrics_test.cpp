@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/durable_file.h"
@@ -68,6 +69,13 @@ class RunsMetrics : public testing::Test {
     return found == std::string::npos ? std::nan("") : std::stod(all.substr(found + line.size()));
   }
 
+  void expect(const std::vector<std::pair<std::string, double>>& values) const {
+    for (const auto& [series, expected] : values) EXPECT_EQ(value(series), expected) << series;
+  }
+  static double now() {
+    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  }
+
   tests::ScratchDirectory folder_;
   TrainConfig config_;
   std::unique_ptr<RunMetrics> metrics_;
@@ -110,8 +118,7 @@ TEST_F(RunsMetrics, CountAsGoodTheStepsWhoseUpdateWasMade) {
   step({.step_seconds = kYears, .step = 1, .skipped = true});
   EXPECT_EQ(value("cfm_goodput_ratio"), 0);
   step({.step_seconds = kYears, .step = 2});
-  const double age = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count() -
-                     value("cfm_start_time_seconds");
+  const double age = now() - value("cfm_start_time_seconds");
   EXPECT_GT(age, 0);
   // The age when it was told lies between nothing and the age now.
   EXPECT_GE(value("cfm_goodput_ratio"), kYears / age);
@@ -135,8 +142,7 @@ TEST_F(RunsMetrics, TellWhatTheStartBeforeHasLost) {
 
 TEST_F(RunsMetrics, TellOfAStepWhatItWasOverAllRanks) {
   begin({}, {.step = 10, .images_seen = 80});
-  EXPECT_EQ(value("cfm_last_step"), 1000);
-  EXPECT_EQ(value("cfm_ranks"), 1);
+  expect({{"cfm_last_step", 1000}, {"cfm_ranks", 1}});
   StepMeasure first{.losses = {.sum = 24}, .step_seconds = 2, .gradient_norm = 0.75, .lr = 3e-4, .step = 11};
   StepMeasure second = first;
   second.losses.sum = 8;
@@ -146,18 +152,18 @@ TEST_F(RunsMetrics, TellOfAStepWhatItWasOverAllRanks) {
   step(first, second, 3.25, 791);
   EXPECT_EQ(value("cfm_step"), 11);
   EXPECT_EQ(value("cfm_loss"), 4) << "32 in all, of 8 images";
-  EXPECT_EQ(value("cfm_gradient_norm"), 0.75);
-  EXPECT_EQ(value("cfm_learning_rate"), 3e-4);
-  EXPECT_EQ(value("cfm_images_per_second"), 3.25);
-  EXPECT_EQ(value("cfm_eta_seconds"), 791);
-  EXPECT_EQ(value("cfm_step_seconds"), 2.5);
-  EXPECT_EQ(value("cfm_images_seen"), 88);
-  EXPECT_EQ(value("cfm_images_total"), 8);
-  EXPECT_EQ(value("cfm_steps_total"), 1);
-  EXPECT_EQ(value("cfm_phase_seconds{over=\"min\",phase=\"data\"}"), 0.25);
-  EXPECT_EQ(value("cfm_phase_seconds{over=\"mean\",phase=\"data\"}"), 0.5);
-  EXPECT_EQ(value("cfm_phase_seconds{over=\"max\",phase=\"data\"}"), 0.75);
-  EXPECT_EQ(value("cfm_slowest_rank"), 1);
+  expect({{"cfm_gradient_norm", 0.75},
+          {"cfm_learning_rate", 3e-4},
+          {"cfm_images_per_second", 3.25},
+          {"cfm_eta_seconds", 791},
+          {"cfm_step_seconds", 2.5},
+          {"cfm_images_seen", 88},
+          {"cfm_images_total", 8},
+          {"cfm_steps_total", 1},
+          {"cfm_phase_seconds{over=\"min\",phase=\"data\"}", 0.25},
+          {"cfm_phase_seconds{over=\"mean\",phase=\"data\"}", 0.5},
+          {"cfm_phase_seconds{over=\"max\",phase=\"data\"}", 0.75},
+          {"cfm_slowest_rank", 1}});
   // 2.25 s without the waiting for others, the other 1.25 s.
   EXPECT_NEAR(value("cfm_slowest_rank_lag_ratio"), 2.25 / 1.75 - 1, 1e-6);
 }
@@ -170,27 +176,22 @@ TEST_F(RunsMetrics, CountSkippedUpdatesSavesAndThoseThatFailed) {
   EXPECT_EQ(value("cfm_phase_seconds_total{phase=\"backward\"}"), 0);
   step({.step = 1, .skipped = true});
   step({.step = 2});
-  EXPECT_EQ(value("cfm_steps_total"), 2);
-  EXPECT_EQ(value("cfm_skipped_updates_total"), 1);
+  expect({{"cfm_steps_total", 2}, {"cfm_skipped_updates_total", 1}});
   metrics_->checkpoint_failed();
-  EXPECT_EQ(value("cfm_checkpoint_failures_total"), 1);
-  EXPECT_EQ(value("cfm_checkpoints_total"), 0);
+  expect({{"cfm_checkpoint_failures_total", 1}, {"cfm_checkpoints_total", 0}});
   EXPECT_EQ(value("cfm_checkpoint_step"), 0) << "where it began";
   const std::filesystem::path saved = folder_ / "run/checkpoints/step_000000002";
   std::filesystem::create_directories(saved);
   test::put_bytes(saved / "model.safetensors", std::string(1000, 'w'));
   test::put_bytes(saved / "manifest.json", std::string(24, 'm'));
-  const auto now = [] {
-    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-  };
   const double before = now();
   metrics_->checkpoint(2, 12.5, 0.25);
-  EXPECT_EQ(value("cfm_checkpoint_step"), 2);
-  EXPECT_EQ(value("cfm_checkpoint_seconds"), 12.5);
-  EXPECT_EQ(value("cfm_checkpoint_stall_seconds"), 0.25);
-  EXPECT_EQ(value("cfm_checkpoint_bytes"), 1024);
-  EXPECT_EQ(value("cfm_checkpoints_total"), 1);
-  EXPECT_EQ(value("cfm_checkpoint_failures_total"), 1);
+  expect({{"cfm_checkpoint_step", 2},
+          {"cfm_checkpoint_seconds", 12.5},
+          {"cfm_checkpoint_stall_seconds", 0.25},
+          {"cfm_checkpoint_bytes", 1024},
+          {"cfm_checkpoints_total", 1},
+          {"cfm_checkpoint_failures_total", 1}});
   EXPECT_GE(value("cfm_checkpoint_time_seconds"), before - 1e-3);
   EXPECT_LE(value("cfm_checkpoint_time_seconds"), now() + 1e-3);
 }
@@ -202,11 +203,11 @@ TEST_F(RunsMetrics, TellHeldOutLossesOfEachSetOfWeightsByTime) {
   averaged.by_time[9] = 0.125;
   metrics_->validation(40, "raw", raw);
   metrics_->validation(40, "ema_0.9", averaged);
-  EXPECT_EQ(value("cfm_validation_step"), 40);
-  EXPECT_EQ(value("cfm_validation_loss{weights=\"raw\"}"), 0.5);
-  EXPECT_EQ(value("cfm_validation_loss{weights=\"ema_0.9\"}"), 0.25);
-  EXPECT_EQ(value("cfm_validation_loss_by_time{bin=\"7\",weights=\"raw\"}"), 7);
-  EXPECT_EQ(value("cfm_validation_loss_by_time{bin=\"9\",weights=\"ema_0.9\"}"), 0.125);
+  expect({{"cfm_validation_step", 40},
+          {"cfm_validation_loss{weights=\"raw\"}", 0.5},
+          {"cfm_validation_loss{weights=\"ema_0.9\"}", 0.25},
+          {"cfm_validation_loss_by_time{bin=\"7\",weights=\"raw\"}", 7},
+          {"cfm_validation_loss_by_time{bin=\"9\",weights=\"ema_0.9\"}", 0.125}});
 }
 
 // Against what the kernel says elsewhere.
